@@ -12,8 +12,8 @@ from tests.durable2.bridge import Bridge
 
 LOAD_APP = Path(__file__).parents[1] / "apps" / "load_sample"
 
-# Names of entities, with the number of slices that each needs.
-ENTITIES = ["a:1", "b:3", "flaky:2", "c:1", "d:2"]
+# Names of entities, with the number of slices that each needs, or ranges.
+ENTITIES = ["a:1", "b:3", "flaky:2", "ranges:4", "c:1", "d:2"]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_a_load_runs_to_its_end(bridge: Bridge, runs: dict[str, Any]) -> None:
     request = {"entities": ENTITIES, "size": 2, **runs}
     summary = _summary(bridge, bridge.client.schedule_new_orchestration("load", input=request))
     assert {line["entity"]: line["rows"] for line in summary["results"]} == {e: 10 * int(e[-1]) for e in ENTITIES}
-    assert (summary["status"], summary["rows"]) == ("success", 90)
+    assert (summary["status"], summary["rows"]) == ("success", 130)
 
 
 def test_a_load_that_was_cancelled_before_it_began_settles(bridge: Bridge) -> None:

@@ -74,9 +74,12 @@ def run_flow(task: dict) -> dict:
 
 
 def _run_slice(task: dict) -> dict:
-    """Land ten rows per slice; the first slice of an entity called ``flaky`` fails."""
+    """Land ten rows per slice; the first slice of an entity called ``flaky`` fails, one called ``ranges`` is read in as
+    many ranges, not in slices."""
     name, _, slices = task["entity"].partition(":")
     _trace(f"slice {task['entity']} {task['attempt']}")
+    if name == "ranges":
+        return _read_in_ranges(task, int(slices))
     if name.startswith("flaky") and task["attempt"] == 1:
         return {
             "status": "failed",
@@ -87,6 +90,16 @@ def _run_slice(task: dict) -> dict:
         }
     state = "continue" if task["attempt"] < int(slices) else "done"
     return {"status": state, "rows": 10 * task["attempt"], "files": task["attempt"], "bytes": 10}
+
+
+def _read_in_ranges(task: dict, count: int) -> dict:
+    read = [Path(os.environ["SAMPLE_TRACE"]) / f"read-{task['load_id']}-{number}" for number in range(count)]
+    if task.get("division"):
+        read[task["range_number"]].touch()
+        return {"status": "done", "rows": 10}
+    if left := [str(number) for number, file in enumerate(read) if not file.exists()]:
+        return {"status": "continue", "ranges": count, "ranges_left": ",".join(left), "division": "d"}
+    return {"status": "done", "rows": 10 * count, "files": count, "bytes": 10}
 
 
 @app.activity_trigger(input_name="outcome")
