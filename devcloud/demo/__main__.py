@@ -17,6 +17,7 @@ from devcloud.demo.client import Client
 from devcloud.demo.progress import follow
 from devcloud.demo.proof import TABLES, prove
 from devcloud.sqlserver.nycflights import change_flights
+from hygge_engine.orchestration.schedule import ID_PREFIX
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -93,8 +94,13 @@ def _print_runs(console: Console, runs: Sequence[dict[str, Any]]) -> None:
         table.add_column(heading, justify="right")
     for run in runs:
         numbers = (f"{run[heading]:,}" for heading in ("entities", "succeeded", "failed", "rows"))
-        table.add_row(str(run["coordinator_run_id"])[:8], run["status"], str(run["started"])[:19], *numbers)
+        table.add_row(_short(str(run["coordinator_run_id"])), run["status"], str(run["started"])[:19], *numbers)
     console.print(table)
+
+
+def _short(load_id: str) -> str:
+    """What tells a load from the others: the beginning of its id, and of a scheduled one's all, which is its time."""
+    return load_id if load_id.startswith(ID_PREFIX) else load_id[:8]
 
 
 def _say_started(console: Console, part: str, where: str, seconds: float) -> None:

@@ -33,7 +33,8 @@ REMEMBERED_SECONDS = 60.0
 # Requests that are looked at together: each costs a listing, and the timer's function runs beside them.
 ASKING_LIMIT = 40
 
-# Bytes of a load's id that identify the request.
+# Bytes at the end of a load's id that identify the request. Its beginning, which people see where ids are shortened, is
+# the load's own.
 _DIGEST_BYTES = 6
 
 # What two requests may differ in and still ask for the same.
@@ -91,7 +92,7 @@ class Admission:
         running = {load_id for load_id in listed_ids if not load_id.startswith(LANE_PREFIX)}
         mark = _mark(request)
         for load_id in sorted(running):
-            if load_id.startswith(mark) and await self._waits_for_the_same(load_id, request, client):
+            if load_id.endswith(mark) and await self._waits_for_the_same(load_id, request, client):
                 return Admitted(load_id, is_new=False)
         # Between the count and the entry nothing else runs.
         unfinished = {load_id for load_id in running if not load_id.startswith(ID_PREFIX)}
@@ -100,7 +101,7 @@ class Admission:
             raise Refused(
                 _come_back(f"{counted(len(unfinished), 'load', verb=HAS)} not ended; no more are accepted for now.")
             )
-        load_id = str(UUID(bytes=_digest(request) + uuid4().bytes[_DIGEST_BYTES:], version=4))
+        load_id = str(UUID(bytes=uuid4().bytes[:-_DIGEST_BYTES] + _digest(request), version=4))
         self._let_in[load_id] = None
         return Admitted(load_id, is_new=True)
 
@@ -125,9 +126,8 @@ def _digest(request: LoadRequest) -> bytes:
 
 
 def _mark(request: LoadRequest) -> str:
-    """The id prefix that identical requests share."""
-    digits = _digest(request).hex()
-    return f"{digits[:8]}-{digits[8:]}-"
+    """What the ids of identical requests end with: the last group of a UUID."""
+    return f"-{_digest(request).hex()}"
 
 
 def _come_back(reason: str) -> Response:

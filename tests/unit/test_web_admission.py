@@ -116,6 +116,7 @@ def test_an_identical_request_is_answered_with_the_load_that_waits(world: LoadWo
     assert ask(entities=["orders"], run_type="full_drop") != first
     world.place().progress.request_cancel(first)
     second = ask(entities=["orders"])
-    assert second != first
+    # Ids are told apart by their beginnings, where people shorten them.
+    assert second[:8] != first[:8]
     client.go_on(second)  # it may have looked for the newest rows already
     assert ask(entities=["orders"]) not in (first, second)
