@@ -29,9 +29,11 @@ def bytes_text(count: float) -> str:
     raise AssertionError("the last unit has no limit")
 
 
-def seconds_text(seconds: float) -> str:
-    """``4.2 s``, ``3 min 05 s`` or ``2 h 10 min``."""
-    if seconds < 60:
+def seconds_text(seconds: float | None) -> str:
+    """``4.2 s``, ``3 min 05 s`` or ``2 h 10 min``; ``unknown`` for None and what is no duration."""
+    if seconds is None or not 0 <= seconds < float("inf"):
+        return "unknown"
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -36,8 +35,6 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
-
-_log = logging.getLogger(__name__)
 
 # How often a table is examined whose loads continue meanwhile.
 LOOKS_LIMIT = 3
@@ -91,7 +88,7 @@ def run(
     with ThreadPoolExecutor(max_workers=project.options.concurrency) as pool:
         lines = list(pool.map(lambda entity: plan_entity(project, entity, reachable, offline=offline), selected))
     _warn_of_twins(lines, selected)
-    outlook = None if offline else _outlook(project, selected, reachable)
+    outlook = None if offline else _outlook(project, selected, lines, reachable)
     if json_:
         value = {"project": project.name, "settings_hash": project.settings_hash()}
         told = None if outlook is None else asdict(outlook)
@@ -106,22 +103,25 @@ def run(
     return EXIT_ENTITY_FAILED if any(line.errors for line in lines) else EXIT_SETTLED
 
 
-def _outlook(project: Project, entities: Sequence[Entity], reachable: Reachability) -> Estimate | None:
+def _outlook(
+    project: Project, entities: Sequence[Entity], lines: Sequence[Line], reachable: Reachability
+) -> Estimate | None:
     """How long a load takes, where a journal says so."""
     remembered = [entity for entity in entities if not reachable.journal(entity)]
+    pairs = zip(entities, lines, strict=True)
+    whole = {entity.id for entity, line in pairs if line.mode not in ("changes", "incremental")}
     try:
-        return estimate(project, entities, remembered_seconds(project, remembered))
+        return estimate(project, entities, remembered_seconds(project, remembered, whole))
     except HyggeError as error:
-        _log.warning("How long a load takes is not known, because the journal cannot be read: %s", error)
+        echo(f"not estimated: how long a load takes, because the journal cannot be read: {error}", err=True)
         return None
 
 
 def _told(outlook: Estimate) -> Text:
-    text = f"a load takes at least about {seconds_text(outlook.seconds)}, bounded by {outlook.bound_by}"
+    text = f"a load takes about {seconds_text(outlook.seconds)}, bounded by {outlook.bound_by}"
     if outlook.unknown:
-        text += (
-            f"; {outlook.unknown} of {outlook.known + outlook.unknown} entities have not been loaded like this before"
-        )
+        entities = outlook.known + outlook.unknown
+        text += f"; {outlook.unknown:,} of {entities:,} entities have not been loaded like this before"
     return Text(text)
 
 

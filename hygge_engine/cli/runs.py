@@ -128,10 +128,10 @@ def _load_cells(load: dict[str, Any]) -> tuple[str, ...]:
         load["coordinator_run_id"],
         _moment(load["started"]),
         load["status"],
-        str(load["entities"]),
-        str(load["failed"] or ""),
+        f"{load['entities']:,}",
+        _count(load["failed"]),
         f"{load['rows'] or 0:,}",
-        seconds_text(load["duration"] or 0.0),
+        seconds_text(load["duration"]),
     )
 
 
@@ -140,10 +140,10 @@ def _part_cells(part: dict[str, Any]) -> tuple[str, ...]:
         f"{part['flow']}.{part['entity']}" if "entity" in part else part["flow"],
         _moment(part["finished"]),
         part["status"],
-        str(part["runs"]),
-        str(part["failed"] or ""),
+        f"{part['runs']:,}",
+        _count(part["failed"]),
         f"{part['rows'] or 0:,}",
-        seconds_text(part["duration"] or 0.0),
+        seconds_text(part["duration"]),
         _moment(part["succeeded_at"]) or "never",
     )
 
@@ -188,7 +188,7 @@ def _print_entities(rows: pl.DataFrame) -> None:
             row["run_type"] or "",
             row["status"],
             f"{row['row_count'] or 0:,}",
-            seconds_text(row["duration"] or 0.0),
+            seconds_text(row["duration"]),
             row["watermark"] or "",
         )
         for row in found
@@ -218,7 +218,7 @@ def _show_entity(project: Project, entity: str, rows: pl.DataFrame, *, failed: b
             row["run_type"] or "",
             row["status"],
             f"{row['row_count'] or 0:,}",
-            seconds_text(row["duration"] or 0.0),
+            seconds_text(row["duration"]),
             row["watermark"] or "",
             row["coordinator_run_id"],
         )
@@ -254,6 +254,11 @@ def _line(header: tuple[str, ...], row: tuple[str, ...], widths: list[int], styl
         line.append(padded + "  ", style=style or _COLOURS.get(cell, ""))
     line.rstrip()
     return line
+
+
+def _count(number: int | None) -> str:
+    """A number that is worth a look unless it is zero."""
+    return f"{number:,}" if number else ""
 
 
 def _moment(text: Any) -> str:

@@ -62,6 +62,9 @@ FULL_REMEDY = "Set journal.retention, or move journal.parquet aside and keep it:
 # What summaries need, and what tells an entity run from others.
 _SUMMED_UP = ("entity_run_id", *SUMMARY_COLUMNS)
 
+# Those that are read of the newest loads: how long a load takes is estimated by them as well.
+_OF_NEWEST = (*_SUMMED_UP, "attempts")
+
 _log = logging.getLogger(__name__)
 
 
@@ -314,8 +317,8 @@ def _newest_loads(canonical: CanonicalFile, loads: int, only: Only) -> pa.Table:
     newest = begun.sort_by([("start_time_min", "descending"), ("coordinator_run_id", "descending")]).slice(0, loads)
     wanted = [str(load) for load in newest.column("coordinator_run_id").to_pylist()]
     sought = {**only, "coordinator_run_id": wanted}
-    picked = [part.take(matching(part, sought)) for _, part in canonical.columns_from(start, *_SUMMED_UP)]
-    return pa.concat_tables([select(SCHEMA.empty_table(), _SUMMED_UP), *picked])
+    picked = [part.take(matching(part, sought)) for _, part in canonical.columns_from(start, *_OF_NEWEST)]
+    return pa.concat_tables([select(SCHEMA.empty_table(), _OF_NEWEST), *picked])
 
 
 def _finished_before(canonical: CanonicalFile, limit: str) -> pa.Table:
@@ -350,7 +353,7 @@ def _check(coordinator_run_id: str, rows: Sequence[EntityRunRow]) -> None:
 
 def _check_same(present: pa.Table, table: pa.Table, path: str) -> None:
     known: dict[Any, Any] = {row["entity_run_id"]: row for row in conform(present).to_pylist()}
-    for row in table.to_pylist():
+    for row in conform(table).to_pylist():
         found = known[row["entity_run_id"]]
         changed = sorted(name for name in row if row[name] != found[name])
         if changed:

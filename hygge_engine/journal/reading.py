@@ -35,8 +35,8 @@ class JournalReader(ABC):
 
     @abstractmethod
     def newest(self, loads: int, *, flow: str | None = None) -> pl.DataFrame:
-        """What summaries need of the rows of the newest loads, at least the given number of them as far as there are;
-        with ``flow`` only its rows."""
+        """What summaries need of the rows of the newest loads, and their ``attempts``: at least the given number of
+        loads as far as there are; with ``flow`` only its rows."""
 
     @abstractmethod
     def all_of(self, by: Level, only: Only) -> pl.DataFrame:

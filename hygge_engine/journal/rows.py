@@ -19,6 +19,9 @@ from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 # 1.0 find all they know.
 SCHEMA_VERSION = "1.3"
 
+# No entity run takes longer, in seconds: a hundred years. What no run can have taken is not known.
+LONGEST_SECONDS = 100 * 366 * 86_400.0
+
 # Longest message that is kept: enough for an error with what was tried, small enough for a table that people read.
 MESSAGE_LIMIT_CHARACTERS = 4_000
 
@@ -231,11 +234,9 @@ def fingerprint(entity_run_ids: Iterable[str]) -> str:
 def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:
     """A table of any schema version in this one: missing columns become null, other types are cast.
 
-    Unknown columns, because a later version wrote them, are left out, or kept at the end with ``keep_unknown``. Raises
-    JournalError where a column does not fit.
+    Numbers that nothing can have counted or measured are null. Unknown columns, because a later version wrote them, are
+    left out, or kept at the end with ``keep_unknown``. Raises JournalError where a column does not fit.
     """
-    if table.schema.equals(SCHEMA):
-        return table.replace_schema_metadata(None)
     conformed = select(table, SCHEMA.names)
     if keep_unknown:
         for name in table.column_names:
@@ -245,18 +246,32 @@ def conform(table: pa.Table, *, keep_unknown: bool = False) -> pa.Table:
 
 
 def select(table: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Some of the journal's columns, in its types, from a table of any schema version; missing ones are null.
+    """Some of the journal's columns, in its types, from a table of any schema version; missing ones are null, and so
+    are numbers that nothing can have counted or measured.
 
     Raises JournalError where a column does not fit.
     """
     fields = [SCHEMA.field(name) for name in names]
     columns = [
-        _cast(table.column(field.name), field)
+        _possible(_cast(table.column(field.name), field))
         if field.name in table.column_names
         else pa.chunked_array([pa.nulls(table.num_rows, field.type)])
         for field in fields
     ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _possible(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """A column in which numbers below zero, infinite ones and times beyond `LONGEST_SECONDS` are null."""
+    if pa.types.is_string(column.type):
+        return column
+    possible = pc.greater_equal(column, pa.scalar(0, column.type))
+    if pa.types.is_floating(column.type):
+        possible = pc.and_(possible, pc.less_equal(column, pa.scalar(LONGEST_SECONDS, column.type)))
+    if pc.all(possible, min_count=0).as_py():
+        return column
+    found: pa.ChunkedArray[Any] = pc.if_else(possible, column, pa.scalar(None, column.type))
+    return found
 
 
 def _cast(column: pa.ChunkedArray[Any], field: pa.Field[Any]) -> pa.ChunkedArray[Any]:

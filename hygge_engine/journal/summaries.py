@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import polars as pl
 import pyarrow as pa
 
+from hygge_engine.journal.rows import LONGEST_SECONDS
+
 Level = Literal["load", "flow", "entity"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
@@ -195,4 +197,5 @@ def _seconds(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     moments = [time.str.to_datetime(time_unit="us", time_zone="UTC", strict=False) for time in (start, end)]
     # Polars divides several values another way than one, and the last bit may differ. Rounded, a load's summary is the
     # same whichever others are summed up beside it, and a mirror of it never drifts.
-    return ((moments[1] - moments[0]).dt.total_microseconds() / 1e6).round(6)
+    seconds = ((moments[1] - moments[0]).dt.total_microseconds() / 1e6).round(6)
+    return pl.when(seconds.is_between(0, LONGEST_SECONDS)).then(seconds)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -404,11 +405,41 @@ def test_plan_knows_how_far_the_destination_has_come(world: LoadWorld) -> None:
     assert line["mode"] == "changes"
     assert line["committed"]
     assert not line["errors"]
+    # Only first loads are known, and the next one has less to do wherever it reads what is new.
+    assert plan["estimate"]["unknown"] == sum(line["mode"] == "changes" for line in plan["entities"]) > 0
+    hygge(world, "go")
+    plan = json.loads(hygge(world, "plan", "--json").stdout)
     assert (plan["estimate"]["known"], plan["estimate"]["unknown"]) == (len(plan["entities"]), 0)
-    assert "a load takes at least about" in hygge(world, "plan").stdout
+    assert "a load takes about" in hygge(world, "plan").stdout
+    (world.lake_directory / world.place().root / "journal.parquet").write_bytes(b"not Parquet")
+    result = hygge(world, "plan", "--json")
+    assert json.loads(result.stdout)["estimate"] is None
+    assert result.stderr.count("not estimated: how long a load takes, because the journal cannot be read: ") == 1
+    assert (result.exit_code, result.stderr.count("\n")) == (0, 1)
     offline = json.loads(hygge(world, "plan", "--json", "--offline", "--run-type", "full_drop").stdout)
     assert {(line["mode"], line["committed"]) for line in offline["entities"]} == {("full_drop", "")}
     assert offline["estimate"] is None
+
+
+def test_durations_that_there_cannot_be_are_unknown(world: LoadWorld) -> None:
+    numbers: list[Any] = [float("inf"), float("nan"), float("-inf"), 1e300, -5.0, None]
+    for load in range(2):
+        rows = [make_row(load, at, flow="orders_to_fabric", duration=number) for at, number in enumerate(numbers)]
+        rows += [
+            replace(make_row(load, 9, flow="orders_to_fabric", duration=float("inf"), row_count=-1), entity="orders")
+        ]
+        world.place().journal.append(f"load-{load}", rows)
+
+    def refuse(name: str) -> None:
+        pytest.fail(f"{name} is not JSON")
+
+    for command in (["runs", "load-1"], ["runs", "--entity", "orders"], ["runs", "--by", "entity"], ["plan"]):
+        json.loads(hygge(world, *command, "--json").stdout, parse_constant=refuse)
+        result = hygge(world, *command)
+        assert result.exit_code == 0, result.stderr
+        assert not re.search(r"\b(inf|nan)\b|-\d[\d.]* s\b|\d{9} h", result.stdout), result.stdout
+    assert hygge(world, "runs", "load-1").stdout.count(" unknown") == len(numbers) + 1
+    assert "a load takes" not in hygge(world, "plan").stdout
 
 
 def test_plan_says_which_source_does_not_answer(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,8 +254,50 @@ def test_a_journal_that_cannot_be_read_leaves_the_order_of_the_project(
 def test_what_bounds_a_load_is_told(
     two_places: LoadWorld, seconds: dict[str, float], took: float | None, bound_by: str
 ) -> None:
+    remember(two_places, 0, dict.fromkeys(seconds, 5_000.0))
     remember(two_places, 1, seconds)
     project = two_places.project
-    remembered = estimates.remembered_seconds(project, project.entities)
+    remembered = estimates.remembered_seconds(project, project.entities, whole=())
     expected = None if took is None else estimates.Estimate(took, bound_by, len(seconds), 3 - len(seconds))
     assert estimates.estimate(project, project.entities, remembered) == expected
+
+
+Like = dict[str, Any]
+FIRST: Like = {"duration": 900.0}
+
+
+@pytest.mark.parametrize(
+    ("runs", "changes", "whole"),
+    [
+        ([], None, None),
+        ([FIRST], None, 900.0),
+        ([FIRST, {"duration": 4.0}], 4.0, 900.0),
+        ([FIRST, {"duration": 700.0, "run_type": "full_drop"}, {"duration": 4.0}], 4.0, 700.0),
+        ([{"duration": 700.0, "run_type": "full_drop"}, {"duration": 4.0}], 4.0, 700.0),
+        # A slice that failed and was tried again waited meanwhile; so did a killed one.
+        ([FIRST, {"duration": 4.0}, {"duration": 65.0, "attempts": 3}], 4.0, 900.0),
+        ([FIRST, {"duration": 65.0, "attempts": 3}, {"duration": 61.0, "attempts": 3}], 63.0, 900.0),
+        ([FIRST, {"duration": 4.0}, {"duration": 600.0, "status": "fail"}], 4.0, 900.0),
+        # Beside others a run may take longer: one of several says little.
+        ([FIRST, *({"duration": seconds} for seconds in (4.0, 40.0, 5.0))], 5.0, 900.0),
+        ([FIRST, *({"duration": seconds} for seconds in (90.0, 90.0, 90.0, 3.0, 3.0, 3.0, 90.0, 3.0))], 3.0, 900.0),
+        # Looked at together with all the others, and given no place.
+        ([FIRST, {"duration": 30.0, "attempts": 0}], 0.0, 900.0),
+        *(
+            ([FIRST, {"duration": seconds}, {"duration": 4.0}, {"duration": seconds}], 4.0, 900.0)
+            for seconds in (float("inf"), float("nan"), float("-inf"), 1e300, -5.0, None)
+        ),
+    ],
+)
+def test_a_run_is_estimated_by_those_that_it_is_like(
+    two_places: LoadWorld, runs: list[Like], changes: float | None, whole: float | None
+) -> None:
+    for number, values in enumerate(runs):
+        row = replace(make_row(number, **values), flow="orders_to_fabric", entity="orders")
+        two_places.place().journal.append(row.coordinator_run_id, [row])
+    project = two_places.project
+    found = [
+        estimates.remembered_seconds(project, project.entities, wanted).get("orders_to_fabric.orders")
+        for wanted in ([], [entity.id for entity in project.entities])
+    ]
+    assert found == [changes, whole]
