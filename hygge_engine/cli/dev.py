@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
-from hygge_engine.cli.messages import EXIT_NOTHING_STARTED
+from hygge_engine.cli.messages import EXIT_NOTHING_STARTED, has_devcloud
 
 
 def run(project: Path, arguments: list[str]) -> int:
     """Become ``python -m devcloud up``; return an exit code only where there is none."""
-    if find_spec("devcloud") is None and not Path("devcloud", "__main__.py").is_file():
+    if not has_devcloud():
         typer.echo(
             "error: There is no devcloud here\n"
             "  why: the laptop cloud is not part of the installed package\n"

@@ -116,10 +116,11 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[DoctorSection]
 
 
 def _settings(project: Project, entities: list[Entity]) -> DoctorSection:
-    found = f"flows: {len(project.flows)}, entities: {len(project.entities)}, connections: {len(project.connections)}"
+    counts = {"flows": project.flows, "entities": project.entities, "connections": project.connections}
+    found = ", ".join(f"{name}: {len(each):,}" for name, each in counts.items())
     section = DoctorSection("project", project.name, [DoctorCheck("settings", "ok", found, "hygge.yml and flows/")])
     if len(entities) < len(project.entities):
-        section.checks.append(DoctorCheck("selection", "ok", f"entities: {len(entities)}", "--flow"))
+        section.checks.append(DoctorCheck("selection", "ok", f"entities: {len(entities):,}", "--flow"))
     return section
 
 

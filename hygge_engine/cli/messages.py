@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
@@ -14,7 +16,8 @@ import typer
 from hygge_engine.cli.interrupt import EXIT_INTERRUPTED, ends_soon, interrupt_main_thread
 from hygge_engine.cli.output import echo, echo_json, hanging
 from hygge_engine.errors import ConfigurationError, HyggeError
-from hygge_engine.plain_text import NAMES_HINT, lines_of
+from hygge_engine.plain_text import NAMES_HINT, counted, lines_of
+from hygge_engine.project.reading.variables import LOCAL_SETTINGS, UNSET
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.telemetry.log_ids import JsonFormatter, trace_of
 
@@ -140,12 +143,18 @@ def show_error(error: HyggeError) -> None:
         for problem in error.problems:
             echo(problem.render(), err=True)
             echo("", err=True)
-        count = len(error.problems)
-        message = f"{count} problem{'s' if count > 1 else ''} in the project's files"
+        message = f"{counted(len(error.problems), 'problem')} in the project's files"
         hint = error.hint or "Put the places above right, then run `hygge validate`."
+        if any(problem.message.endswith(UNSET) for problem in error.problems) and has_devcloud():
+            hint += f" `hygge dev` starts a cloud on this machine, and writes what leads to it to {LOCAL_SETTINGS}."
         echo("\n".join(error_lines(error.code, message, hint)), err=True)
         return
     echo("\n".join(error_lines(error.code, error.message, error.hint)), err=True)
+
+
+def has_devcloud() -> bool:
+    """Whether this is a checkout of the repository, which has the laptop cloud; the package alone has not."""
+    return find_spec("devcloud") is not None or Path("devcloud", "__main__.py").is_file()
 
 
 def error_object(error: HyggeError) -> dict[str, Any]:

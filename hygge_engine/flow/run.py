@@ -39,7 +39,7 @@ from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.reading import Cut, WindowReader
-from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask, as_text
+from hygge_engine.flow.slices import CANCELLED, SliceObserver, SliceResult, SliceTask, as_text
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.memory import give_memory_back
 from hygge_engine.retry import backoff_seconds
@@ -69,9 +69,6 @@ MOVED_ON = "waiting: another load has continued with this table meanwhile"
 
 # The message of an attempt that may not use the source any longer.
 PERMIT_LOST = "waiting: the connections to the source were not renewed in time and may be others' by now"
-
-# What a load that was asked to stop says.
-CANCELLED = "cancelled at the last commit"
 
 # How soon to begin again with files that have just changed.
 CHANGED_PAUSE_SECONDS = 2.0

@@ -141,6 +141,10 @@ class SliceResult:
         )
 
 
+# What an entity says that was stopped after it had begun.
+CANCELLED = "The load was cancelled; what had been committed stays."
+
+
 def as_text(numbers: Iterable[int]) -> str:
     """Numbers in ascending order as a short text: ``0-4,7``."""
     runs: list[list[int]] = []

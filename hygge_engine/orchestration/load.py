@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from hygge_engine.flow.slices import numbers_in
+from hygge_engine.flow.slices import CANCELLED, numbers_in
 from hygge_engine.orchestration.concurrency import DividedRun, EntityRunState
 from hygge_engine.orchestration.context import Context, Task, Timer
 from hygge_engine.orchestration.lanes import (
@@ -570,7 +570,7 @@ def _stopped(entity_run: EntityRunState, note: str = "") -> SlicePayload:
     """The result of an entity that a cancelled load does not run again; ``note`` adds how it was stopped."""
     if not entity_run.attempts:
         return {"status": "cancelled", "message": "The load was cancelled before this entity began."}
-    message = f"The load was cancelled; what had been committed stays.{note}"
+    message = f"{CANCELLED}{note}"
     if entity_run.last.get("status") == "failed":
         message += f" The last attempt had failed: {entity_run.last_failure}"
     return {**entity_run.last, "status": "cancelled", "message": message}

@@ -512,9 +512,13 @@ def test_validate_says_what_is_there(world: LoadWorld) -> None:
     assert json.loads(hygge(world, "validate", "--json").stdout)["settings_hash"] == world.project.settings_hash()
 
 
-def test_dev_says_so_where_there_is_no_devcloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hygge_engine.cli.dev.find_spec", lambda name: None)
+def test_the_laptop_cloud_is_named_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_PASSWORD", raising=False)
+    monkeypatch.chdir(write_project(tmp_path))
+    hint = "`hygge dev` starts a cloud on this machine"
+    assert CliRunner().invoke(app, ["go"]).stderr.count(hint) == 1
+    monkeypatch.setattr("hygge_engine.cli.messages.find_spec", lambda name: None)
+    assert hint not in CliRunner().invoke(app, ["go"]).stderr
     result = CliRunner().invoke(app, ["dev"])
     assert result.exit_code == 2
     assert "checkout" in result.stderr

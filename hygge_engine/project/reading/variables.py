@@ -17,6 +17,9 @@ from hygge_engine.project.telling.problems import PLACEHOLDERS, Problems, line_a
 
 LOCAL_SETTINGS = "local.settings.json"
 
+# How the message about a variable that has no value ends.
+UNSET = "is not set"
+
 # How other tools write a variable: $NAME, %NAME%, #{NAME}#. Names of variables are upper case there, too.
 _FOREIGN = re.compile(r"\$(?P<a>[A-Z][A-Z0-9_]+)|%(?P<b>[A-Z][A-Z0-9_]+)%|#\{(?P<c>[A-Za-z_]\w*)\}#")
 
@@ -174,7 +177,7 @@ class Variables:
             similar = nearest(name, {*self._environment, *self._local})
             raise _Unresolved(
                 name,
-                f"the variable `{name}` is not set",
+                f"the variable `{name}` {UNSET}",
                 expected=f"a value in one of: {self._places}",
                 hint=f"Set it, or write `${{{name}:-default}}`."
                 + (f" There is a variable `{similar}`." if similar else ""),
