@@ -1,0 +1,184 @@
+"""What a load of tables without news costs: python -m benchmarks.idle [--tables 5000] [--sources 250]
+
+``hygge go`` from SQL Server's emulator into Open Mirroring on OneLake's, both in processes of their own, once all
+tables have landed and the summary of their landing states was written. Making a table takes the emulator a tenth of a
+second, so that the tables read a few ``sources``, each many times; every one has a landing state of its own.
+
+Prints seconds and processor seconds of the process from its start to its end, its peak memory in MB, requests to the
+lake, statements to the source, and how many tables ended without an activity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from devcloud.onelake import OneLake
+from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
+from devcloud.sqlserver.executor import Executor
+from hygge_engine.flow.claims import author_of
+from hygge_engine.flow.factory import open_table
+from hygge_engine.orchestration import survey
+from hygge_engine.orchestration.local import run_load
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.project import Project, load_project
+from hygge_engine.stores.folder_table import FolderTable
+
+WORKSPACE, MIRROR = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+DATABASE, FLOW = "bench", "idle"
+
+PROJECT = """\
+name: benchmark
+connections:
+  source: {{ type: mssql, server: "{address}", database: {database}, username: sa, password: "{password}",
+    encrypt: false }}
+"""
+FLOW_YML = """\
+run_type: incremental
+home: {{ type: mssql, connection: source, table: "dbo.{{entity}}" }}
+store: {{ type: open_mirroring, account_url: "{url}", filesystem: {workspace}, mirror_name: {mirror},
+  credential: account_key, account_name: "{name}", account_key: "{key}", key_columns: [id] }}
+watermark: {{ column: modified_at, primary_key: id }}
+entities: {entities}
+"""
+TABLE = (
+    "CREATE TABLE dbo.source_{number} (id int PRIMARY KEY, name nvarchar(40), modified_at datetime2 NOT NULL, "
+    "INDEX by_time (modified_at)); INSERT INTO dbo.source_{number} VALUES (1, N'a', '2024-01-01')"
+)
+
+_FILLERS = 8
+
+# Runs the command line, then writes its processor seconds and the process's peak in MB. Not by getrusage: a process
+# inherits the peak of the one that has started it.
+_MEASURED = """\
+import pathlib, re, sys, time
+from hygge_engine.cli import main
+try:
+    main()
+finally:
+    (peak,) = re.findall(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())
+    print(time.process_time(), int(peak) / 1024, file=sys.stderr)
+"""
+
+
+class _Counted:
+    """A server in a process of its own; ``count`` is what it has been asked since the last time."""
+
+    def __init__(self, serve: Callable[[Connection, Any], None], argument: Any) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        spawn.Process(target=serve, args=(theirs, argument), daemon=True).start()
+        self.facts: dict[str, str] = self._pipe.recv()
+
+    def count(self) -> int:
+        self._pipe.send(None)
+        return int(self._pipe.recv())
+
+
+def main() -> int:
+    """Measure, print, and return the exit code: 1 where a table had an activity."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=int, default=5_000)
+    parser.add_argument("--sources", type=int, default=250)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        source = _Counted(_serve_source, min(given.sources, given.tables))
+        lake = _Counted(_serve_lake, Path(folder) / "lake")
+        directory = _write_project(Path(folder) / "project", source.facts, lake.facts, given.tables, given.sources)
+        _fill(load_project(directory))
+        print(f"{'tables':>8}{'idle':>8}{'s':>8}{'processor s':>13}{'peak MB':>9}{'requests':>10}{'statements':>12}")
+        source.count(), lake.count()
+        began = time.perf_counter()
+        command = [sys.executable, "-c", _MEASURED, "go", "--json", "--project", str(directory)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
+        seconds = time.perf_counter() - began
+        processor, peak = map(float, done.stderr.split()[-2:])
+        ended = [json.loads(line) for line in done.stdout.splitlines() if '"settled"' in line]
+        idle = sum(line.get("event") == "settled" and line["attempts"] == 0 for line in ended)
+        print(
+            f"{given.tables:8,}{idle:8,}{seconds:8.2f}{processor:13.2f}{peak:9.0f}{lake.count():10,}{source.count():12,}"
+        )
+    return 0 if idle == given.tables else 1
+
+
+def _serve_source(pipe: Connection, tables: int) -> None:
+    run, count = Executor.run_statement, [0]
+
+    def counted(self: Executor, statement: Any) -> None:
+        count[0] += 1
+        run(self, statement)
+
+    Executor.run_statement = counted  # type: ignore[method-assign]
+    with SqlServer(databases=[DATABASE]) as server:
+        for number in range(tables):
+            server.execute(TABLE.format(number=number), DATABASE)
+        pipe.send({"address": server.address, "password": DEFAULT_LOGINS["sa"]})
+        while pipe.recv() is None:
+            pipe.send(count[0])
+            count[0] = 0
+
+
+def _serve_lake(pipe: Connection, root: Path) -> None:
+    with OneLake(root) as lake:
+        lake.create_workspace(WORKSPACE)
+        lake.create_item(WORKSPACE, MIRROR)
+        pipe.send({"url": lake.url, "name": lake.account_name, "key": lake.account_key})
+        while pipe.recv() is None:
+            pipe.send(len(lake.operations))
+            lake.operations.clear()
+
+
+def _write_project(directory: Path, source: dict[str, str], lake: dict[str, str], tables: int, sources: int) -> Path:
+    (directory / "flows" / FLOW).mkdir(parents=True)
+    (directory / "hygge.yml").write_text(PROJECT.format(database=DATABASE, **source))
+    entities = [{"name": f"t{number}", "home": {"table": f"dbo.source_{number % sources}"}} for number in range(tables)]
+    text = FLOW_YML.format(workspace=WORKSPACE, mirror=MIRROR, entities=json.dumps(entities), **lake)
+    (directory / "flows" / FLOW / "flow.yml").write_text(text)
+    return directory
+
+
+def _fill(project: Project) -> None:
+    """Load the first table, and give the others landing states like its own; then the summary of all."""
+    first = project.entities[0]
+    observer: Any = _Nobody()
+    summary = run_load(project, LoadRequest(entities=(first.id,), requested_by="benchmark"), observer)
+    assert summary["status"] == "success", summary
+    loaded = open_table(project, first).state()
+    assert loaded is not None
+
+    def copy(number: int) -> None:
+        entity = project.entities[number]
+        table = open_table(project, entity)
+        assert isinstance(table, FolderTable)
+        folder = table.places.folder
+        table.states().write(replace(loaded, place=folder, landed_in=folder, author=author_of(project, entity)))
+
+    with ThreadPoolExecutor(_FILLERS) as pool:
+        list(pool.map(copy, range(1, len(project.entities))))
+    survey._remember(project, project.entities, time.monotonic() + 3_600)
+
+
+class _Nobody:
+    """Whom nothing is shown."""
+
+    def planned(self, *_: object) -> None: ...
+
+    def entity_progress(self, *_: object) -> None: ...
+
+    def entity_ended(self, *_: object) -> None: ...
+
+
+if __name__ == "__main__":
+    sys.exit(main())
