@@ -51,6 +51,8 @@ def in_ascii_case(name: str) -> str:
 def confusable(name: str) -> str:
     """One form for all names that a file system or a collation may take for one, as `ß` and `SS`: two places whose
     names have none in common are two everywhere."""
+    if name.isascii():
+        return name.lower()
     folded = unicodedata.normalize("NFD", name).upper().casefold().replace("i\u0307", "i")
     return unicodedata.normalize("NFC", folded)
 

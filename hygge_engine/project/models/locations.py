@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from hygge_engine.letter_case import confusable, in_any_case
@@ -38,7 +38,7 @@ class Location:
     literal: int
     table: str = ""
 
-    @property
+    @cached_property
     def fixed(self) -> tuple[str, ...]:
         """The parts that are names, however they are written."""
         return tuple(confusable(part) for part in self.parts[: self.literal])

@@ -91,7 +91,7 @@ def _fill(key: str, node: Node, values: Mapping[str, str], problems: Problems, k
                 )
             )
     text = fill_text(text, values)
-    return replace(node, value=text, text=text)
+    return node if text == node.value == node.text else replace(node, value=text, text=text)
 
 
 def _slips(text: str, names: Iterable[str], *, braces_alone: bool) -> list[tuple[str, str]]:
