@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from hygge_engine.errors import HomeError
+from hygge_engine.errors import HomeError, HomeUnavailable
 from hygge_engine.homes.mssql import survey as surveys
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
@@ -135,6 +136,33 @@ def test_a_rowversion_or_a_tracked_table_that_others_have_overtaken_stays_known_
     ahead = {"rv": "0x7FFFFFFFFFFFFFFF", CHANGE_TRACKING: "1000"}
     lost = {name: replace(one, reached=ahead[one.cursor]) for name, one in tables.items()}
     assert set(surveyed(server, lost)) == set()
+
+
+@pytest.mark.parametrize("error", [HomeUnavailable("Another session holds a lock."), HomeError("It is denied.")])
+def test_a_table_that_cannot_be_asked_takes_no_other_with_it(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, error: HomeError
+) -> None:
+    server.run(
+        "DROP TABLE IF EXISTS dbo.asked",
+        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL)",
+        "INSERT INTO dbo.asked VALUES (1, 7)",
+        database=DATABASE,
+    )
+    tables = {str(number): asked(server, "asked", "at") for number in range(7)}
+    asks, failed = surveys._Survey._ask, []
+
+    def ask(self: surveys._Survey, sql: str, *arguments: Any) -> list[tuple[object, ...]]:
+        if "SELECT TOP (1) 3 AS number" in sql:
+            failed.append(sql)
+            raise error
+        return asks(self, sql, *arguments)
+
+    monkeypatch.setattr(surveys._Survey, "_ask", ask)
+    assert set(surveyed(server, tables)) == set(tables) - {"3"}
+    assert len(failed) == 4
+    monkeypatch.setattr(surveys, "MOST_FAILURES", 1)
+    assert surveyed(server, tables) == {}
+    assert len(failed) == 6
 
 
 @pytest.mark.parametrize("wrong", [[], [(0, 7, 1), (0, 7, 1)], [(5, 7, 1)], [("0", 7, 1)], [(0, 7, "many")], [(0,)]])

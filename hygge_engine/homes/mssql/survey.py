@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,14 +36,21 @@ from hygge_engine.watermark.values import order_of
 _log = logging.getLogger(__name__)
 
 # Tables whose rows, and whose changes, one statement is about.
-TABLES_AT_ONCE = 300
+TABLES_AT_ONCE = 320
 TRACKED_AT_ONCE = 400
 
 # Rows that are looked through where no index begins with the watermark's column: a moment for the server.
 SCANNED_ROWS = 20_000
 
-# The longest wait for one response; a server that takes longer for a few hundred largest values is better left alone.
-RESPONSE_SECONDS = 60
+# The longest wait for one response, and to log in; a server that takes longer is better left alone.
+RESPONSE_SECONDS = 30
+LOGIN_SECONDS = 15
+
+# How long a statement waits for a lock: a table that somebody holds is left out, and must not hold up the others.
+LOCK_MILLISECONDS = 500
+
+# Statements that fail because of one of their tables are divided until it is found, as long as not more than this fail.
+MOST_FAILURES = 24
 
 # Which part of the time that changes are kept a watermark of Change Tracking may stay where it is.
 _PART_OF_RETENTION = 4
@@ -58,6 +66,8 @@ SELECT t.object_id, t.begin_version FROM sys.change_tracking_tables AS t WHERE t
 _LOWEST_ACTIVE = "SELECT MIN_ACTIVE_ROWVERSION()"
 _UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
 
+
+_DOING = "Asking many tables whether they have news"
 
 # A timestamp with a digit that no driver's own type holds.
 _DIGITS = "2001-02-03T04:05:06.1234567"
@@ -109,18 +119,34 @@ def survey(
     It begins no statement after so many ``seconds``, nor once it is ``cancelled``. Failures cost what they are about,
     and are logged; this raises none.
     """
-    longest = min(connection.query_timeout_seconds or RESPONSE_SECONDS, RESPONSE_SECONDS)
-    connection = connection.model_copy(update={"query_timeout_seconds": longest})
+    limits = {
+        "query_timeout_seconds": min(connection.query_timeout_seconds or RESPONSE_SECONDS, RESPONSE_SECONDS),
+        "login_timeout_seconds": min(connection.login_timeout_seconds, LOGIN_SECONDS),
+    }
+    connection = connection.model_copy(update=limits)
     found: dict[str, SurveyedHome] = {}
     try:
         session = open_session(connection)
         try:
-            _Survey(connection, session, time.monotonic() + seconds, cancelled).run(tables, found)
+            with _short_locks(session):
+                _Survey(connection, session, time.monotonic() + seconds, cancelled).run(tables, found)
         finally:
             session.close()
     except (HomeError, ValueError, TypeError, IndexError) as error:  # also responses that do not match the requests
         _log.warning("Not all tables could be asked at once whether they have news: %s", error)
     return found
+
+
+@contextmanager
+def _short_locks(session: Session) -> Iterator[None]:
+    """Wait for no lock for long within this. A server that cannot promise it is bounded by its response alone."""
+    with suppress(HomeError):
+        session.execute(f"SET LOCK_TIMEOUT {LOCK_MILLISECONDS}", doing=_DOING)
+    try:
+        yield
+    finally:
+        with suppress(HomeError):  # a connection that is lost has ended it by itself
+            session.execute("SET LOCK_TIMEOUT -1", doing=_DOING)
 
 
 @dataclass(frozen=True)
@@ -150,6 +176,7 @@ class _Survey:
         self._session = session
         self._until = until
         self._cancelled = cancelled
+        self._failures = 0
 
     def run(self, tables: Mapping[str, Asked], found: dict[str, SurveyedHome]) -> None:
         """Add to ``found`` what is known, as soon as it is."""
@@ -243,15 +270,7 @@ class _Survey:
         """The largest value of each table that has one, and how many rows have it."""
         found = {}
         for some in batched(tables, TABLES_AT_ONCE, strict=False):
-            parts = []
-            for number, (table, column) in enumerate(some):
-                name, source = quote(column.name), table.described.source.sql
-                text = exact_text(name) if column.has_tenths_of_microseconds else name
-                parts.append(
-                    f"SELECT * FROM (SELECT TOP (1) {number} AS number, {text} AS value, COUNT_BIG(*) AS ties "  # noqa: S608 - quoted
-                    f"FROM {source} GROUP BY {name} ORDER BY {name} DESC) AS t{number}"
-                )
-            for (table, column), (value, ties) in self._numbered(some, parts):
+            for (table, column), (value, ties) in self._numbered(some, _largest_of):
                 if value is not None:
                     found[table.name] = to_text(column, value), whole(ties, "Counting rows at a watermark")
         return found
@@ -261,25 +280,14 @@ class _Survey:
         tables = list(tables)
         found = {table.name for table, column in tables if not column.nullable}
         for some in batched([pair for pair in tables if pair[1].nullable], TABLES_AT_ONCE, strict=False):
-            parts = [
-                f"SELECT {number} AS number, COUNT_BIG(*) AS nulls FROM {table.described.source.sql} "  # noqa: S608 - quoted
-                f"WHERE {quote(column.name)} IS NULL"
-                for number, (table, column) in enumerate(some)
-            ]
-            found |= {table.name for (table, _), (nulls,) in self._numbered(some, parts) if nulls == 0}
+            found |= {table.name for (table, _), (nulls,) in self._numbered(some, _nulls_of) if nulls == 0}
         return found
 
     def _changes(self, tables: Sequence[_Table]) -> dict[str, int]:
         """How many rows of each table have changed since its watermark."""
         found = {}
         for some in batched(tables, TRACKED_AT_ONCE, strict=False):
-            parts = [
-                f"SELECT {number} AS number, COUNT_BIG(*) AS changes "  # noqa: S608 - quoted
-                f"FROM CHANGETABLE(CHANGES {table.described.source.tracked}, ?) AS t{number}"
-                for number, table in enumerate(some)
-            ]
-            reached = [int(table.asked.reached) for table in some]
-            for table, (changes,) in self._numbered(some, parts, reached):
+            for table, (changes,) in self._numbered(some, _changes_of):
                 found[table.name] = whole(changes, "Counting changes")
         return found
 
@@ -291,11 +299,7 @@ class _Survey:
             for number, since in self._ask(_BEGAN.format(ids=ids), len(some) + 1):
                 began[whole(number, "Reading versions")] = str(whole(since, "Reading versions"))
         for some in batched(tables, TRACKED_AT_ONCE, strict=False):
-            parts = [
-                f"SELECT {number} AS number, CHANGE_TRACKING_MIN_VALID_VERSION({table.described.id}) AS oldest"
-                for number, table in enumerate(some)
-            ]
-            for table, (oldest,) in self._numbered(some, parts):
+            for table, (oldest,) in self._numbered(some, _oldest_of):
                 if oldest is not None and table.described.id in began:
                     oldest_text = str(whole(oldest, "Reading versions"))
                     found[table.described.id] = oldest_text, began[table.described.id]
@@ -323,26 +327,73 @@ class _Survey:
             raise HomeError("This server writes timestamps without all their digits.")
 
     def _numbered[T](
-        self, tables: Sequence[T], parts: Sequence[str], parameters: Sequence[Parameter] = ()
+        self, tables: Sequence[T], part: Callable[[int, T], str], first: int = 0
     ) -> list[tuple[T, tuple[Any, ...]]]:
-        """The tables with the rows that one statement has for them, which begin with their numbers.
+        """The tables with the rows that one statement has for them, which begin with their numbers. ``part`` is what of
+        it is about one.
 
-        Raises HomeUnavailable where the rows do not fit what was asked.
+        What fails for a table leaves that one out; where much does, this raises HomeError.
         """
-        rows = self._ask(" UNION ALL ".join(parts), len(parts) + 1, parameters)
-        numbers = [whole(row[0], "Asking about many tables") for row in rows]
+        try:
+            return self._rows_of(tables, part, first)
+        except HomeError as error:
+            self._failures += 1
+            if self._failures > MOST_FAILURES or self._is_over:
+                raise
+            if len(tables) == 1:
+                _log.info("A table could not be asked beside others whether it has news: %s", error)
+                return []
+        half = len(tables) // 2
+        return [*self._numbered(tables[:half], part, first), *self._numbered(tables[half:], part, first + half)]
+
+    def _rows_of[T](
+        self, tables: Sequence[T], part: Callable[[int, T], str], first: int
+    ) -> list[tuple[T, tuple[Any, ...]]]:
+        """Raises HomeUnavailable where the rows do not fit what was asked."""
+        parts = [part(number, table) for number, table in enumerate(tables, start=first)]
+        rows = self._ask(" UNION ALL ".join(parts), len(parts) + 1)
+        numbers = [whole(row[0], _DOING) - first for row in rows]
         if len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(len(parts))):
-            raise HomeUnavailable("Asking about many tables: the server's response does not match the request.")
+            raise HomeUnavailable(f"{_DOING}: the server's response does not match the request.")
         return [(tables[number], tuple(row[1:])) for number, row in zip(numbers, rows, strict=True)]
+
+    @property
+    def _is_over(self) -> bool:
+        return self._cancelled() or time.monotonic() > self._until
 
     def _one(self, sql: str) -> Any:
         rows = self._ask(sql, 1)
         return rows[0][0] if rows else None
 
     def _ask(self, sql: str, rows: int, parameters: Sequence[Parameter] = ()) -> list[tuple[Any, ...]]:
-        if self._cancelled() or time.monotonic() > self._until:
+        if self._is_over:
             raise HomeUnavailable("There was no time left.")
-        return self._session.fetch_some(sql, rows, parameters, doing="Asking many tables whether they have news")
+        return self._session.fetch_some(sql, rows, parameters, doing=_DOING)
+
+
+def _largest_of(number: int, pair: tuple[_Table, SourceColumn]) -> str:
+    table, column = pair
+    name, source = quote(column.name), table.described.source.sql
+    text = exact_text(name) if column.has_tenths_of_microseconds else name
+    return (
+        f"SELECT * FROM (SELECT TOP (1) {number} AS number, {text} AS value, COUNT_BIG(*) AS ties "  # noqa: S608 - quoted
+        f"FROM {source} GROUP BY {name} ORDER BY {name} DESC) AS t{number}"
+    )
+
+
+def _nulls_of(number: int, pair: tuple[_Table, SourceColumn]) -> str:
+    table, column = pair
+    source = table.described.source.sql
+    return f"SELECT {number} AS number, COUNT_BIG(*) AS nulls FROM {source} WHERE {quote(column.name)} IS NULL"  # noqa: S608 - quoted
+
+
+def _changes_of(number: int, table: _Table) -> str:
+    changes = f"CHANGETABLE(CHANGES {table.described.source.tracked}, {int(table.asked.reached)})"
+    return f"SELECT {number} AS number, COUNT_BIG(*) AS changes FROM {changes} AS t{number}"  # noqa: S608 - quoted
+
+
+def _oldest_of(number: int, table: _Table) -> str:
+    return f"SELECT {number} AS number, CHANGE_TRACKING_MIN_VALID_VERSION({table.described.id}) AS oldest"
 
 
 def _kind(column: SourceColumn) -> CursorType | None:
