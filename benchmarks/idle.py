@@ -101,7 +101,7 @@ def main() -> int:
         print(f"{'tables':>8}{'idle':>8}{'s':>8}{'processor s':>13}{'peak MB':>9}{'requests':>10}{'statements':>12}")
         source.count(), lake.count()
         began = time.perf_counter()
-        command = [sys.executable, "-c", _MEASURED, "go", "--json", "--project", str(directory)]
+        command = [sys.executable, "-c", _MEASURED, "go", "--json", "--verbose", "--project", str(directory)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
         seconds = time.perf_counter() - began
         processor, peak = map(float, done.stderr.split()[-2:])
@@ -110,6 +110,8 @@ def main() -> int:
         print(
             f"{given.tables:8,}{idle:8,}{seconds:8.2f}{processor:13.2f}{peak:9.0f}{lake.count():10,}{source.count():12,}"
         )
+        if idle < given.tables:
+            print(done.stderr, file=sys.stderr)
     return 0 if idle == given.tables else 1
 
 

@@ -79,7 +79,7 @@ def surveyed(server: ServerProcess, tables: dict[str, Asked], **keys: str) -> di
 
 def test_a_survey_says_what_each_table_says_itself(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surveys, "SCANNED_ROWS", 3)
-    monkeypatch.setattr(surveys, "TABLES_AT_ONCE", 2)
+    monkeypatch.setattr(surveys, "TABLES_AT_ONCE", 3)
     statements = []
     for name, columns, rows, _ in TABLES:
         statements.append(f"CREATE TABLE dbo.{quoted(name)} ({columns})")
@@ -138,18 +138,23 @@ def test_a_rowversion_or_a_tracked_table_that_others_have_overtaken_stays_known_
     assert set(surveyed(server, lost)) == set()
 
 
-@pytest.mark.parametrize("error", [HomeUnavailable("Another session holds a lock."), HomeError("It is denied.")])
-def test_a_table_that_cannot_be_asked_takes_no_other_with_it(
-    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, error: HomeError
-) -> None:
+@pytest.fixture
+def wide(server: ServerProcess) -> dict[str, Asked]:
+    """One table by seven names, and by two watermarks."""
     server.run(
         "DROP TABLE IF EXISTS dbo.asked",
-        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL)",
-        "INSERT INTO dbo.asked VALUES (1, 7)",
+        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL, rv rowversion)",
+        "INSERT INTO dbo.asked (id, at) VALUES (1, 7)",
         database=DATABASE,
     )
-    tables = {str(number): asked(server, "asked", "at") for number in range(7)}
+    return {str(number): asked(server, "asked", "at") for number in range(7)}
+
+
+def test_what_cannot_be_asked_takes_nothing_else_with_it(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, wide: dict[str, Asked]
+) -> None:
     asks, failed = surveys._Survey._ask, []
+    error: HomeError = HomeUnavailable("Another session holds a lock.")
 
     def ask(self: surveys._Survey, sql: str, *arguments: Any) -> list[tuple[object, ...]]:
         if "SELECT TOP (1) 3 AS number" in sql:
@@ -158,47 +163,29 @@ def test_a_table_that_cannot_be_asked_takes_no_other_with_it(
         return asks(self, sql, *arguments)
 
     monkeypatch.setattr(surveys._Survey, "_ask", ask)
-    assert set(surveyed(server, tables)) == set(tables) - {"3"}
+    assert set(surveyed(server, wide)) == set(wide) - {"3"}
     assert len(failed) == 4
     monkeypatch.setattr(surveys, "MOST_FAILURES", 1)
-    assert surveyed(server, tables) == {}
+    error = HomeError("It is denied.")
+    rv = asked(server, "asked", "rv")
+    assert set(surveyed(server, {**wide, "rv": rv})) == {"rv"}
     assert len(failed) == 6
+    connection = connect(server.address, database=DATABASE)
+    assert survey(connection, wide, 60, lambda: True) == {}
+    assert survey(connection, wide, -1, lambda: False) == {}
+    assert survey(connect("127.0.0.1,1", database=DATABASE), wide, 60, lambda: False) == {}
 
 
-@pytest.mark.parametrize("wrong", [[], [(0, 7, 1), (0, 7, 1)], [(5, 7, 1)], [("0", 7, 1)], [(0, 7, "many")], [(0,)]])
 def test_rows_that_do_not_fit_the_question_say_nothing(
-    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, wrong: list[tuple[object, ...]]
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, wide: dict[str, Asked]
 ) -> None:
-    server.run(
-        "DROP TABLE IF EXISTS dbo.asked",
-        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL)",
-        "INSERT INTO dbo.asked VALUES (1, 7)",
-        database=DATABASE,
-    )
-    tables = {"asked": asked(server, "asked", "at")}
     own = surveys._Survey._ask
+    wrong: list[tuple[object, ...]]
 
-    def ask(self: surveys._Survey, sql: str, rows: int, parameters: tuple[()] = ()) -> list[tuple[object, ...]]:
-        return wrong if "GROUP BY [at]" in sql else own(self, sql, rows, parameters)
+    def ask(self: surveys._Survey, sql: str, *arguments: Any) -> list[tuple[object, ...]]:
+        return wrong if "GROUP BY [at]" in sql else own(self, sql, *arguments)
 
     monkeypatch.setattr(surveys._Survey, "_ask", ask)
-    assert surveyed(server, tables) == {}
-
-
-def test_a_part_that_fails_takes_no_other_with_it(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.run(
-        "DROP TABLE IF EXISTS dbo.asked",
-        "CREATE TABLE dbo.asked (id int PRIMARY KEY, at int NOT NULL, rv rowversion)",
-        "INSERT INTO dbo.asked (id, at) VALUES (1, 7)",
-        database=DATABASE,
-    )
-    tables = {"at": asked(server, "asked", "at"), "rv": asked(server, "asked", "rv")}
-
-    def refuse(*_: object) -> list[object]:
-        raise HomeError("The server does not know this.")
-
-    monkeypatch.setattr(surveys._Survey, "_of_order", refuse)
-    assert set(surveyed(server, tables)) == {"rv"}
-    assert survey(connect(server.address, database=DATABASE), tables, 60, lambda: True) == {}
-    assert survey(connect(server.address, database=DATABASE), tables, -1, lambda: False) == {}
-    assert survey(connect("127.0.0.1,1", database=DATABASE), tables, 60, lambda: False) == {}
+    answers: list[Any] = [[], [(0, 7, 1), (0, 7, 1)], [(5, 7, 1)], [("0", 7, 1)], [(0, 7, "many")], [(0,)]]
+    for wrong in answers:
+        assert surveyed(server, {"0": wide["0"]}) == {}, wrong

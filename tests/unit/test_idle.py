@@ -293,7 +293,7 @@ HAPPENINGS = ("nothing", "nothing", "nothing", "put", "put_late", "put_below", "
 FLOWS = (FLOW_YML, FLOW_YML, *(FLOW_YML.replace("primary_key: id", f"on_backwards: {word}") for word in ON_BACKWARDS))
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [1])
 def test_a_load_that_skips_idle_tables_lands_and_says_what_one_without_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -177,6 +177,7 @@ class _Survey:
         self._until = until
         self._cancelled = cancelled
         self._failures = 0
+        self._clocks: dict[str, str | None] = {}
 
     def run(self, tables: Mapping[str, Asked], found: dict[str, SurveyedHome]) -> None:
         """Add to ``found`` what is known, as soon as it is."""
@@ -197,7 +198,8 @@ class _Survey:
                 elif _kind(column) in ("datetime", "int") and table.is_cheap(column):
                     ordered[column.declaration].append((table, column))
         parts: list[Callable[[], list[tuple[_Table, HighWater]]]] = []
-        parts += [partial(self._of_order, some) for some in ordered.values()]
+        for group in ordered.values():  # what is known of some is kept where no time is left for the others
+            parts += [partial(self._of_order, some) for some in batched(group, TABLES_AT_ONCE, strict=False)]
         parts += [partial(self._of_rowversions, versioned)] if versioned else []
         parts += [partial(self._of_changes, tracked)] if tracked else []
         for part in parts:
@@ -214,11 +216,9 @@ class _Survey:
         """Of tables whose watermarks are times or numbers of one declaration."""
         column = tables[0][1]
         kind = cursor_type(column)
-        if column.has_tenths_of_microseconds:
-            self._check_exact_text()
+        clock = self._clock(column)
         largest = self._largest(tables)
         empty = self._without_nulls([pair for pair in tables if pair[0].name in largest])
-        clock = self._clock(column) if kind == "datetime" else None
         known = []
         for table, _ in tables:
             if table.name not in largest or table.name not in empty:
@@ -312,7 +312,17 @@ class _Survey:
         return timedelta(0)
 
     def _clock(self, column: SourceColumn) -> str | None:
-        """The server's time as a value of a column; None from a server that does not say."""
+        """The server's time as a value of columns like this one, asked once; None for what is no time, and from a
+        server that does not say. Raises HomeError where it cuts its text of timestamps: values would be inexact."""
+        if cursor_type(column) != "datetime":
+            return None
+        if column.declaration not in self._clocks:
+            if column.has_tenths_of_microseconds:
+                self._check_exact_text()
+            self._clocks[column.declaration] = self._time_as(column)
+        return self._clocks[column.declaration]
+
+    def _time_as(self, column: SourceColumn) -> str | None:
         now = "SYSDATETIMEOFFSET()"
         if column.base_type != "datetimeoffset":
             now = "CASE WHEN SYSDATETIME() > SYSUTCDATETIME() THEN SYSDATETIME() ELSE SYSUTCDATETIME() END"
@@ -321,7 +331,6 @@ class _Survey:
         return None if clock is None else to_text(column, clock)
 
     def _check_exact_text(self) -> None:
-        """Raise HomeError where the server cuts its text of timestamps: values that are read would be inexact."""
         rows = self._ask(f"SELECT {exact_text('CAST(? AS datetime2(7))')}", 1, (_DIGITS,))
         if not rows or rows[0][0] != _DIGITS:
             raise HomeError("This server writes timestamps without all their digits.")
