@@ -41,11 +41,13 @@ Work = list[list[float]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``ratio``: makespan against greedy list scheduling; ``milliseconds``: processor time per activity."""
+    """``ratio``: makespan against greedy list scheduling; ``milliseconds``: processor time per activity;
+    ``largest_payload``: in bytes."""
 
     ratio: float
     milliseconds: float
     longest_history: int
+    largest_payload: int
 
 
 def make_work(tables: int, distribution: str, seed: int) -> Work:
@@ -76,7 +78,7 @@ def measure(work: Work, places: int) -> Outcome:
             return 0.0, board.plan(input_)
         if name == "settle_load":
             return 0.0, {"status": "settled"}
-        return board.run_next(input_, run_slice) if name == "run_next" else run_slice(input_)
+        return board.run_next(input_, run_slice) if name == "run_next" else run_slice(board.named(input_))
 
     def run_slice(task: dict[str, Any]) -> tuple[float, dict[str, Any] | Exception]:
         slices, attempt = work[int(task["entity"][1:])], task["attempt"]
@@ -93,6 +95,7 @@ def measure(work: Work, places: int) -> Outcome:
         ratio=makespan / greedy_makespan(work, places),
         milliseconds=1000 * host.processor_seconds / len(slices),
         longest_history=host.longest_history,
+        largest_payload=max(host.sizes.values()),
     )
 
 
@@ -105,8 +108,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many loads there are of each line")
     options = parser.parse_args()
     print(f"{options.distribution}, seeds {options.seed} to {options.seed + options.seeds - 1}\n")
-    print("| tables | concurrency | makespan / greedy | processor ms per activity | longest history |")
-    print("|--:|--:|--:|--:|--:|")
+    print(
+        "| tables | concurrency | makespan / greedy | processor ms per activity | longest history | largest payload |"
+    )
+    print("|--:|--:|--:|--:|--:|--:|")
     for line in options.lines:
         tables, places = map(int, line.split("x"))
         seeds = range(options.seed, options.seed + options.seeds)
@@ -114,9 +119,9 @@ def main() -> None:
         ratios = [outcome.ratio for outcome in outcomes]
         cost = statistics.median(outcome.milliseconds for outcome in outcomes)
         longest = max(outcome.longest_history for outcome in outcomes)
-        print(
-            f"| {tables:,} | {places} | {min(ratios):.2f} to {max(ratios):.2f} | {cost:.1f} | {longest} |", flush=True
-        )
+        largest = max(outcome.largest_payload for outcome in outcomes) / 1024
+        ratio = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"| {tables:,} | {places} | {ratio} | {cost:.1f} | {longest} | {largest:.0f} KiB |", flush=True)
 
 
 if __name__ == "__main__":

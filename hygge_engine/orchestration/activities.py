@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
-from hygge_engine.errors import ConfigurationError, HyggeError, SettingsChanged, UnknownSelection
+from hygge_engine.errors import ConfigurationError, HyggeError, LakeNotFound, SettingsChanged, UnknownSelection
 from hygge_engine.flow.slices import SliceObserver, SliceResult, SliceTask
 from hygge_engine.orchestration.board import Boards, write_board
 from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.events import log_failed_attempt
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.lanes import Group
+from hygge_engine.orchestration.parcels import PLAN_LIMIT_BYTES, packed, size_of
 from hygge_engine.orchestration.payloads import Plan, PlannedEntity, RequestedLoad, SettleTask
 from hygge_engine.orchestration.permits import Permits
 from hygge_engine.orchestration.turns import Turns, wait_for_turn
@@ -98,8 +99,12 @@ class Activities:
                 return _guarded(input_, self._plan)
 
     def run_flow(self, input_: dict[str, Any]) -> dict[str, Any]:
-        """Work on one slice of one entity. Input: `SliceTask.to_json`; returns `compact` of the `SliceResult`."""
-        task = SliceTask.from_json(input_)
+        """Work on one slice of one entity. Input: `SliceTask.to_json`, with a ``board`` that has the names where it has
+        none; returns `compact` of the `SliceResult`."""
+        named = _as_failure(int(input_["attempt"]), lambda: self._with_names(input_))
+        if isinstance(named, SliceResult):
+            return compact(named)
+        task = SliceTask.from_json(named)
         table = (task.flow, task.entity)
         begins = task.attempt == 1 or task.busy > 0
         opened = table if begins else None
@@ -123,6 +128,7 @@ class Activities:
 
         Returns what ``run_flow`` does, with the entity under ``taken``: None where nothing is left, and where the load
         is ``cancelled``. Without a ``turn`` it only looks whether it is; with ``stop`` it is from now on.
+        With a ``parcel`` it writes down ``results``.
         """
         taken = _as_failure(int(input_["attempt"]), lambda: self._take(input_))
         if isinstance(taken, SliceResult):
@@ -196,12 +202,19 @@ class Activities:
         if len(planned) > input_.get("lanes_from", len(planned)):
             try:
                 plan["board"] = write_board(project, input_["load_id"], planned)
+                if input_.get("packed"):
+                    plan |= {"packed": packed(planned), "entities": [], "parks": True}
             except HyggeError as error:
+                if size_of(planned) > PLAN_LIMIT_BYTES:
+                    raise
                 _log.warning("The load runs without lanes, because its plan cannot be written down: %s", error)
         return plan
 
     def _take(self, input_: Mapping[str, Any]) -> dict[str, Any]:
         board = self._boards.open(self._open_project(), input_["load_id"], input_["board"])
+        if "parcel" in input_:
+            board.put_down(input_["parcel"], input_["results"])
+            return {"taken": None}
         if input_.get("stop"):
             board.request_cancel()
         if board.is_cancelled():
@@ -211,12 +224,28 @@ class Activities:
         group = Group(input_["connection"], input_["connections_at_once"])
         return {"taken": board.take(input_["lane"], input_["turn"], group)}
 
+    def _with_names(self, input_: dict[str, Any]) -> dict[str, Any]:
+        if "board" not in input_:
+            return input_
+        board = self._boards.open(self._open_project(), input_["load_id"], input_["board"])
+        task = {key: value for key, value in input_.items() if key != "board"}
+        return {**task, **board.names_of(input_["entity_run_id"])}
+
     def _settle(self, input_: dict[str, Any]) -> Mapping[str, Any]:
         from hygge_engine.orchestration.idle import results_of
-        from hygge_engine.orchestration.settling import settle
+        from hygge_engine.orchestration.settling import settle, settled_before
         from hygge_engine.orchestration.survey import remember_states
 
         project, summary = self._open_project(), input_["summary"]
+        if "board" in input_:
+            board = self._boards.open(project, summary["load_id"], input_["board"])
+            try:
+                input_ = {**input_, "results": board.results(input_["parcels"], input_["results"])}
+            except LakeNotFound:
+                # An earlier delivery has recorded all, and cleared what it had that from; or nothing has.
+                if (earlier := settled_before(project, cast("SettleTask", input_))) is None:
+                    raise
+                return earlier
         results = [*input_["results"], *results_of(summary.get("idle"), summary["load_id"])]
         if int(input_.get("attempt", 1)) == 1:
             self._telemetry().record_load(project, summary, results, input_["request"].get("traceparent", ""))

@@ -2,8 +2,10 @@
 
 ``progress/<load>/@board/<name>/plan.json`` has the entities in order. ``taken/<shelf>/<place in the plan>`` is created
 by who takes that entity, ``turns/<lane>-<turn>`` says which one a lane's turn has taken, so that a turn that is
-delivered again takes no other. A shelf has few enough places that listing it costs the same however long the plan
-is. None of this is trusted: the load compares what its lanes report with its own plan.
+delivered again takes no other. A shelf has few enough places that listing it costs the same however long the plan is.
+None of this is trusted: the load compares what its lanes report with its own plan.
+
+``parcels/<number>.json`` are results of entities that have ended, which the load has put down for its settling.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from uuid import uuid4
 
 from hygge_engine.errors import LakeConditionNotMet, LakeNotFound
 from hygge_engine.orchestration.lanes import Group
-from hygge_engine.orchestration.payloads import BoardReference, PlannedEntity
+from hygge_engine.orchestration.payloads import BoardReference, EntityPayload, PlannedEntity
 
 if TYPE_CHECKING:
     from hygge_engine.orchestration.places import JournalPlace
@@ -43,10 +45,30 @@ class Board:
         self._lock = threading.Lock()
         self._entities: list[PlannedEntity] | None = None
         self._open: dict[Group, list[int]] = {}
+        self._place_of: dict[str, int] = {}
 
     def write(self, entities: Sequence[PlannedEntity]) -> None:
         """Write the plan down."""
         self._lake.put(f"{self._folder}/plan.json", json.dumps(entities).encode())
+
+    def put_down(self, number: int, results: Sequence[EntityPayload]) -> None:
+        """Write down a parcel of results."""
+        self._lake.put(self._parcel(number), json.dumps(results).encode())
+
+    def results(self, parcels: int, others: Sequence[EntityPayload]) -> list[EntityPayload]:
+        """The results in so many parcels and the others, one for each entity, with the plan's names. Raises
+        LakeNotFound where a parcel is gone."""
+        found: dict[str, EntityPayload] = {}
+        for number in range(parcels):
+            for result in json.loads(self._lake.read(self._parcel(number)).data):
+                found[result["entity_run_id"]] = result
+        found |= {result["entity_run_id"]: result for result in others}
+        return [{**result, **self.names_of(id_)} for id_, result in found.items()]  # type: ignore[typeddict-item]
+
+    def names_of(self, entity_run_id: str) -> dict[str, str]:
+        """What the entity of a run is called."""
+        entity = self._read()[self._place_of[entity_run_id]]
+        return {"flow": entity["flow"], "entity": entity["entity"]}
 
     def is_cancelled(self) -> bool:
         """Whether the load was asked to stop."""
@@ -90,6 +112,7 @@ class Board:
                 # The first one last, where a list gives it away without moving the others.
                 for index in reversed(range(len(entities))):
                     self._open.setdefault(Group.of(entities[index]), []).append(index)
+                    self._place_of[entities[index]["entity_run_id"]] = index
                 self._entities = entities
             return self._entities
 
@@ -103,6 +126,9 @@ class Board:
         with self._lock:
             self._open[group].append(index)
             self._open[group].sort(reverse=True)
+
+    def _parcel(self, number: int) -> str:
+        return f"{self._folder}/parcels/{number}.json"
 
     def _shelf_of(self, index: int) -> str:
         shelf = f"/{index // self._per_shelf}" if self._per_shelf else ""

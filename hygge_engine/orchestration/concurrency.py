@@ -58,9 +58,12 @@ class EntityRunState:
     range_number: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-serialisable mapping."""
+        """A JSON-serialisable mapping of what differs from an entity run that has not begun."""
         times = {name: at.isoformat() if (at := getattr(self, name)) else None for name in _TIMES}
-        return {**vars(self), "entity": dict(self.entity), **times}
+        fresh = vars(EntityRunState(self.index, self.entity))
+        kept = {name: value for name, value in vars(self).items() if value != fresh[name]}
+        begun = {name: at for name, at in times.items() if at}
+        return {**kept, **begun, "index": self.index, "entity": dict(self.entity)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> EntityRunState:
@@ -78,8 +81,8 @@ class EntityRunState:
             **range_,
             "load_id": load_id,
             "entity_run_id": entity["entity_run_id"],
-            "flow": entity["flow"],
-            "entity": entity["entity"],
+            "flow": entity.get("flow", ""),
+            "entity": entity.get("entity", ""),
             "run_type": entity["run_type"],
             "settings_hash": settings_hash,
             "attempt": self.attempts,

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState, has_room
+from hygge_engine.orchestration.parcels import PARCEL_BYTES
 from hygge_engine.orchestration.payloads import LaneResults, PlannedEntity
 from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS
 
@@ -118,8 +119,15 @@ def table_lane_id(load_id: str, number: int) -> str:
 def lane_input(
     load_id: str, settings_hash: str, board: Mapping[str, Any], lane_id: str, group: Group
 ) -> dict[str, Any]:
-    """The input of ``run_lane``."""
-    return {"load_id": load_id, "settings_hash": settings_hash, "board": board, "lane": lane_id, **asdict(group)}
+    """The input of ``run_lane``. It takes nothing more once its results have so many bytes."""
+    return {
+        "load_id": load_id,
+        "settings_hash": settings_hash,
+        "board": board,
+        "lane": lane_id,
+        "result_bytes": PARCEL_BYTES,
+        **asdict(group),
+    }
 
 
 class Taking:

@@ -61,6 +61,9 @@ SETTLE_ATTEMPTS = 10
 # Times that lanes are told to stop. Their slices see the marker of the cancellation even so.
 STOP_ATTEMPTS = 3
 
+# Times that results are tried to be written down, before they are carried on until the next ones.
+PARCEL_ATTEMPTS = 3
+
 # Activities after which a history is full. Every event of an orchestration replays its whole history, at 0.05 to 0.1 ms
 # for each event in it with SDK 1.7: that costs a load of 1,500 slices 67 s of processor time in one history and 19 s in
 # histories of a hundred (one 2-core machine, slices of 0.15 s, eight at once). What remains is run by lanes of one
@@ -122,7 +125,7 @@ def load_steps(
         if not request.get("skip_reason"):
             asked: dict[str, Any] = {"load_id": load_id, "request": request}
             if activities_per_history is not None:
-                asked |= {"lanes_from": LANES_FROM_ENTITIES, "table_lanes": True}
+                asked |= {"lanes_from": LANES_FROM_ENTITIES, "table_lanes": True, "packed": True}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel, PLANNING_LIMIT)
         progress = LoadProgress(plan, started, on_ended)
         if plan.get("board"):
@@ -135,6 +138,8 @@ def load_steps(
     context.set_custom_status(totals.status("settling"))
     summary = summarize(load_id, request, progress, finished=context.current_utc_datetime)
     to_settle: SettleTask = {"summary": summary, "request": request, "results": progress.results}
+    if progress.parks:
+        to_settle |= {"board": progress.plan["board"], "parcels": progress.parcels}
     summary["journal"] = yield from _ask(context, "settle_load", to_settle, SETTLE_ATTEMPTS)
     context.set_custom_status(totals.status("settled"))
     return summary
@@ -150,6 +155,8 @@ def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
     else:
         begins = Taking(input_)
         plan = {"settings_hash": input_["settings_hash"], "concurrency": 1, "pools": begins.pools}
+        if "result_bytes" in input_:
+            plan["result_bytes"] = input_["result_bytes"]
         progress = LoadProgress(plan, context.current_utc_datetime, lambda _: None, begins)
     load_id, cancel, taking = input_["load_id"], CancelSignal(context), progress.taking
     limit = ACTIVITIES_PER_LANE_HISTORY
@@ -164,6 +171,8 @@ def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
         "exhausted": taking is None or taking.exhausted,
         "cancelled": progress.totals.cancelled,
     }
+    if progress.result_bytes:
+        returned["bytes"] = progress.result_bytes
     if taking is not None and taking.divided:
         returned["divided"] = taking.divided
     return returned if ended else {**returned, "deferred": progress.deferred_to_json()}
@@ -197,9 +206,11 @@ def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: C
             returned = cast("LaneResults | None", (yield from _read(winner)))
             reported = returned["results"] if returned else []
             results = [each for each in reported if left.pop(each["entity_run_id"], None)]
-            progress.take_over(results)
+            progress.take_over(results, returned.get("bytes") if returned else None)
+            yield from _put_down(context, load_id, progress)
             for id_, attempts in (returned.get("divided", {}) if returned else {}).items():
-                left[id_].attempts = attempts
+                if id_ in left:
+                    left[id_].attempts = attempts
             lanes.end(group, returned, ended=len(results))
             if returned and returned["cancelled"]:
                 _stop(progress, now)
@@ -237,6 +248,7 @@ def _run_entities(
     if cancel.has_come:
         _stop(progress, context.current_utc_datetime)
     while True:
+        yield from _put_down(context, load_id, progress)
         full = limit is not None and begun >= limit + spare
         outstanding = bool(running) or alarm.timer is not None
         fresh: list[Task] = []
@@ -279,9 +291,7 @@ def _run_entities(
                     _stop(progress, context.current_utc_datetime)
         elif cancel.take(winner):
             _stop(progress, now)
-            for entity in {each.entity["flow"]: each.entity for each in on_lanes.values()}.values():
-                # Slices look for the marker beside the journal of their flow.
-                board: BoardReference = {"flow": entity["flow"], "entity": entity["entity"], "name": load_id}
+            for board in _boards_of(load_id, progress, on_lanes.values()):
                 yield from _stop_lanes(context, load_id, board)
         elif haste.take(winner):
             hurry = _leave if haste.is_last else _let_go
@@ -293,7 +303,7 @@ def _call(context: Context, load_id: str, progress: LoadProgress, entity_run: En
     """Begin the next slice of an entity run; of one that is still to be taken, with what it takes."""
     entity_run.attempts += 1
     if entity_run.is_taken or progress.taking is None:
-        return context.call_activity("run_flow", entity_run.slice_task(load_id, progress.settings_hash))
+        return context.call_activity("run_flow", progress.task(load_id, entity_run))
     return context.call_activity("run_next", progress.taking.task(load_id, progress.settings_hash, entity_run))
 
 
@@ -312,6 +322,24 @@ def _take_back(progress: LoadProgress, returned: LaneResults, now: datetime) -> 
         _run_again(progress, EntityRunState.from_json(entity_run), datetime.fromisoformat(due), now)
     if returned["cancelled"]:
         _stop(progress, now)
+
+
+def _boards_of(load_id: str, progress: LoadProgress, entity_runs: Iterable[EntityRunState]) -> list[BoardReference]:
+    """Where the marker has to be for the slices of some entities: beside the journal of their flow."""
+    if progress.parks:
+        return [progress.plan["board"]]
+    of_flows = {each.entity["flow"]: each.entity["entity"] for each in entity_runs}
+    return [{"flow": flow, "entity": entity, "name": load_id} for flow, entity in of_flows.items()]
+
+
+def _put_down(context: Context, load_id: str, progress: LoadProgress) -> Generator[Task, Any]:
+    """Write results down beside the board where they are too many to be carried on. Where that fails they are."""
+    while parcel := progress.next_parcel():
+        task = {"load_id": load_id, "board": progress.plan["board"], "parcel": progress.parcels, "results": parcel}
+        answer = yield from _ask(context, "run_next", task, PARCEL_ATTEMPTS)
+        if answer["status"] == "failed":
+            return
+        progress.drop(parcel)
 
 
 def _stop_lanes(context: Context, load_id: str, board: BoardReference) -> Generator[Task, Any]:

@@ -60,10 +60,19 @@ class IdleTables(TypedDict):
     packed: str
 
 
+class PackedPlan(TypedDict):
+    """The entities of a plan without their names (`parcels`): the ids of their runs, of which kind each is, and what
+    else the plan knows of each kind."""
+
+    kinds: list[dict[str, Any]]
+    kind_of: list[int]
+    ids: list[str]
+
+
 class Plan(TypedDict):
     """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name; with a
-    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table. ``idle`` tables are not
-    among the ``entities``."""
+    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table. Where the entities are
+    ``packed``, the board has their names, and takes the results (``parks``). ``idle`` tables are not among them."""
 
     status: Literal["planned"]
     settings_hash: str
@@ -73,6 +82,8 @@ class Plan(TypedDict):
     board: NotRequired[BoardReference]
     table_lanes: NotRequired[bool]
     idle: NotRequired[IdleTables]
+    packed: NotRequired[PackedPlan]
+    parks: NotRequired[bool]
 
 
 class SlicePayload(TypedDict, total=False):
@@ -121,14 +132,15 @@ class EntityPayload(SlicePayload):
 
 
 class LaneResults(TypedDict):
-    """What a lane returns. ``exhausted``: it found nothing more to take; ``cancelled``: it was told to stop.
-    ``deferred``: entity runs (`EntityRunState.to_json`) that a lane of one table gives back because they have to wait,
-    each behind the time until when. ``divided``: how many slices had entities, by their ids, that another lane gives
-    back because their tables are read in ranges."""
+    """What a lane returns. ``exhausted``: it found nothing more to take; ``cancelled``: it was told to stop. The
+    results of one that takes entities have so many ``bytes``. ``deferred``: entity runs (`EntityRunState.to_json`) that
+    a lane of one table gives back because they have to wait, each behind the time until when. ``divided``: how many
+    slices had entities, by their ids, that another lane gives back because their tables are read in ranges."""
 
     results: list[EntityPayload]
     exhausted: bool
     cancelled: bool
+    bytes: NotRequired[int]
     deferred: NotRequired[list[tuple[str, dict[str, Any]]]]
     divided: NotRequired[Mapping[str, int]]
 
@@ -170,18 +182,22 @@ class Summary(TypedDict):
     cancel: int
     results: list[SummaryLine]
     idle: NotRequired[IdleTables]
+    results_in_journal: NotRequired[bool]
     journal: NotRequired[Mapping[str, Any]]
 
 
 class SettleTask(TypedDict):
     """The input of ``settle_load``, which records a load. ``silent_journals`` are entities, by id, whose journals are
-    known not to respond; ``attempt`` counts from 1."""
+    known not to respond; ``attempt`` counts from 1. With a ``board`` the results have no names, and those of the first
+    so many ``parcels`` are there."""
 
     summary: Summary
     request: Mapping[str, Any]
     results: list[EntityPayload]
     attempt: NotRequired[int]
     silent_journals: NotRequired[Sequence[str]]
+    board: NotRequired[BoardReference]
+    parcels: NotRequired[int]
 
 
 class Settled(TypedDict):

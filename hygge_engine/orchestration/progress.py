@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from hygge_engine.orchestration.concurrency import ConcurrencyWindow, DividedRun, EntityRunState
 from hygge_engine.orchestration.lanes import ENTITIES_PER_LANE, LOOK_INTERVAL, Taking
+from hygge_engine.orchestration.parcels import PARCEL_BYTES, packed, planned_in, size_of
 from hygge_engine.orchestration.payloads import EntityPayload, SlicePayload
 from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 
@@ -48,6 +49,14 @@ class Totals:
         pending = max(0, self.entities - sum(self.ended.values()) - lanes)
         return {**self.status("loading"), "running": lanes, "pending": pending, "lanes": lanes}
 
+    def to_json(self) -> dict[str, Any]:
+        """What has been counted."""
+        return {"rows": self.rows, "ended": self.ended}
+
+    def take(self, value: Mapping[str, Any]) -> None:
+        """Go on with what has been counted before."""
+        self.rows, self.ended = value["rows"], dict(value["ended"])
+
     @property
     def load_status(self) -> RunStatus:
         """The load in one of the journal's words: the worst of its entities, ``cancel`` above all."""
@@ -61,7 +70,8 @@ class Totals:
 
 
 class LoadProgress:
-    """A load under way, or a lane of one. ``results`` are the last results of the entities that will not run again;
+    """A load under way, or a lane of one. ``results`` are the last results of the entities that will not run again,
+    behind those in so many ``parcels``, and have ``result_bytes`` in all, where that matters;
     ``taking`` is how a lane comes to its entities."""
 
     def __init__(
@@ -71,11 +81,13 @@ class LoadProgress:
         on_ended: Callable[[EntityPayload], None],
         taking: Taking | None = None,
     ) -> None:
-        self.plan = {key: value for key, value in plan.items() if key != "entities"}
-        entities = plan.get("entities", [])
+        self.plan = {key: value for key, value in plan.items() if key not in ("entities", "packed")}
+        entities = planned_in(plan)
         self.started = started
         self.totals = Totals(len(entities) + self._idle, self._idle)
         self.results: list[EntityPayload] = []
+        self.parcels = 0
+        self.result_bytes = 0
         self.slots = self._open_slots([EntityRunState(index, entity) for index, entity in enumerate(entities)])
         self.taking = taking
         self.table_lanes_begun = 0
@@ -96,6 +108,10 @@ class LoadProgress:
         if self.taking is None or self.taking.exhausted or self.totals.cancelled:
             return False
         waiting = [entity_run for _, entity_run in self.slots.deferred_runs()]
+        if (limit := self.plan.get("result_bytes")) is not None:
+            carried = self.result_bytes + sum(size_of(each.to_json()) for each in waiting)
+            if carried >= limit:
+                return False
         return len(self.results) + len(waiting) < ENTITIES_PER_LANE and all(each.is_taken for each in waiting)
 
     def next_look(self, now: datetime) -> datetime | None:
@@ -106,12 +122,14 @@ class LoadProgress:
             return due
         return None if self.slots.running else min(due, now + LOOK_INTERVAL)
 
-    def take_over(self, results: Iterable[EntityPayload]) -> None:
-        """Keep the last results of entities that a lane has run."""
+    def take_over(self, results: Iterable[EntityPayload], bytes_: int | None = None) -> None:
+        """Keep the last results of entities that a lane has run, so many ``bytes_`` where the lane has said that: all
+        results of a load would take long to measure whenever it is replayed."""
+        before = self.result_bytes
         for result in results:
             self.totals.count(result)
-            self.results.append(result)
-            self._on_ended(result)
+            self._keep(result, measured=bytes_ is not None)
+        self.result_bytes = self.result_bytes if bytes_ is None else before + bytes_
 
     @property
     def is_of_table(self) -> bool:
@@ -138,8 +156,8 @@ class LoadProgress:
         planned = entity_run.entity
         ended: EntityPayload = {
             **result,
-            "flow": planned["flow"],
-            "entity": planned["entity"],
+            "flow": planned.get("flow", ""),
+            "entity": planned.get("entity", ""),
             "entity_run_id": planned["entity_run_id"],
             "run_type": planned["run_type"],
             "started": entity_run.started,
@@ -147,8 +165,36 @@ class LoadProgress:
         }
         if result["status"] != "done":
             ended["finished"] = max(now, _time_of(result.get("finished"), now)).isoformat()
-        self.results.append(ended)
-        self._on_ended(ended)
+        self._keep(ended)
+
+    def _keep(self, result: EntityPayload, *, measured: bool = False) -> None:
+        self.results.append(result)
+        if not measured and (self.parks or "result_bytes" in self.plan):
+            self.result_bytes += size_of(result)
+        self._on_ended(result)
+
+    @property
+    def parks(self) -> bool:
+        """Whether the board takes the results."""
+        return bool(self.plan.get("parks"))
+
+    def next_parcel(self) -> list[EntityPayload]:
+        """The results that are to be put down next, if there are enough for a parcel; a part of them if for several."""
+        if not self.parks or self.result_bytes < PARCEL_BYTES:
+            return []
+        parcels = self.result_bytes // PARCEL_BYTES
+        return self.results[: -(-len(self.results) // parcels)]
+
+    def drop(self, parcel: Sequence[EntityPayload]) -> None:
+        """Forget the results of a parcel that has been put down."""
+        self.parcels += 1
+        self.result_bytes -= self.result_bytes * len(parcel) // len(self.results)
+        del self.results[: len(parcel)]
+
+    def task(self, load_id: str, entity_run: EntityRunState) -> dict[str, Any]:
+        """The input of ``run_flow``, which finds the names at the board where the plan has none."""
+        task = entity_run.slice_task(load_id, self.settings_hash)
+        return task if task["flow"] else {**task, "board": self.plan["board"]}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, for the next history. Nothing may be running."""
@@ -159,11 +205,22 @@ class LoadProgress:
             "cancelled": self.totals.cancelled,
             "table_lanes_begun": self.table_lanes_begun,
             "answers": self.results,
-            "ready": [entity_run.to_json() for entity_run in self.slots.ready_runs()],
+            **({"parcels": self.parcels, "totals": self.totals.to_json()} if self.parks else {}),
+            **self._ready_to_json(),
             "deferred": self.deferred_to_json(),
             **({"divided": [each.to_json() for each in divided]} if (divided := self.slots.divided_runs()) else {}),
             **({"taking": self.taking.to_json()} if self.taking is not None else {}),
         }
+
+    def _ready_to_json(self) -> dict[str, Any]:
+        """The entity runs that may run; of a large load those that have not begun packed, as in the plan."""
+        ready = self.slots.ready_runs()
+        fresh = [each for each in ready if self.parks and each == EntityRunState(each.index, each.entity)]
+        others = [each.to_json() for each in ready if each not in fresh] if len(fresh) < len(ready) else []
+        if not fresh:
+            return {"ready": others}
+        places = [each.index for each in fresh]
+        return {"ready": others, "fresh": {"packed": packed([each.entity for each in fresh]), "places": places}}
 
     def deferred_to_json(self) -> list[tuple[str, dict[str, Any]]]:
         """The entity runs that wait for their time, each behind it (ISO 8601)."""
@@ -174,6 +231,8 @@ class LoadProgress:
         connection."""
         pools = {entity_run.connection: entity_run.connections}
         plan = {"settings_hash": self.settings_hash, "concurrency": 1, "pools": pools, "of_table": True}
+        if "board" in self.plan:
+            plan["board"] = self.plan["board"]
         alone = LoadProgress(plan, self.started, _ignore)
         alone.totals = Totals(1)
         alone.slots.admit(entity_run)
@@ -188,9 +247,18 @@ class LoadProgress:
         progress.totals.cancelled = bool(value.get("cancelled"))
         progress.table_lanes_begun = value.get("table_lanes_begun", 0)
         progress.results = list(value["answers"])
+        if "totals" in value:
+            progress.parcels = value["parcels"]
+            progress.totals.take(value["totals"])
         for result in progress.results:
-            progress.totals.count(result)
-        progress.slots = progress._open_slots([EntityRunState.from_json(entity_run) for entity_run in value["ready"]])
+            if "totals" not in value:
+                progress.totals.count(result)
+            if progress.parks or "result_bytes" in progress.plan:
+                progress.result_bytes += size_of(result)
+        ready = [EntityRunState.from_json(entity_run) for entity_run in value["ready"]]
+        if fresh := value.get("fresh"):
+            ready += map(EntityRunState, fresh["places"], planned_in(fresh))
+        progress.slots = progress._open_slots(sorted(ready, key=lambda entity_run: entity_run.index))
         for divided in value.get("divided", []):
             progress.slots.divide(DividedRun.from_json(divided))
         for due, entity_run in value["deferred"]:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -50,9 +51,12 @@ def settle(project: Project, input_: SettleTask) -> Settled | NotSettled:
     errors: list[HyggeError] = []
     shares = _shares(project, input_, errors)
     with ThreadPoolExecutor(_PLACES_AT_ONCE) as pool:
-        written = [pool.submit(copy_context().run, _settle_share, project, share, load_id) for share in shares]
+        settle_share = partial(_settle_share, clears="board" not in input_)
+        written = [pool.submit(copy_context().run, settle_share, project, share, load_id) for share in shares]
         errors += [error for each in written if (error := each.result())]
     if not errors:
+        if "board" in input_:
+            _clear(shares, load_id)
         rows = sum(len(share.rows) for share in shares)
         settled: Settled = {"status": "settled", "rows": rows, "places": len(shares)}
         if any(share.is_full for share in shares):
@@ -126,15 +130,17 @@ def compact_journals(
         yield place, done
 
 
-def _settle_share(project: Project, share: _Share, load_id: str) -> HyggeError | None:
-    """Write what one place has to record. Returns what kept it from being written."""
+def _settle_share(project: Project, share: _Share, load_id: str, *, clears: bool) -> HyggeError | None:
+    """Write what one place has to record, and with ``clears`` remove what the load has left there. Returns what kept it
+    from being written."""
     place = share.place
     steps: list[Callable[[], object]] = [
         lambda: place.journal.append(load_id, share.rows),
         lambda: share.publish(load_id),
         lambda: share.compact(project, load_id),
-        lambda: place.progress.clear(load_id),
     ]
+    if clears:
+        steps.append(lambda: place.progress.clear(load_id))
     for step in steps:
         try:
             step()
@@ -143,6 +149,22 @@ def _settle_share(project: Project, share: _Share, load_id: str) -> HyggeError |
             _log.warning("Load %s, journal in %s: %s", load_id, place.key, error)
             return error
     return None
+
+
+def _clear(shares: Sequence[_Share], load_id: str) -> None:
+    """Remove what a large load has left, once no place needs its results any more."""
+    for share in shares:
+        try:
+            share.place.progress.clear(load_id)
+        except HyggeError as error:
+            _log.warning("What is left of load %s stays until it is swept: %s", load_id, error)
+
+
+def settled_before(project: Project, input_: SettleTask) -> Settled | None:
+    """What `settle` returned for a large load that has been recorded everywhere; None where it has not been."""
+    places = places_of(project, entities_of(project, input_["request"].get("flows", []))).values()
+    rows = [count for place in places if (count := place.journal.read(input_["summary"]["load_id"]).height)]
+    return {"status": "settled", "rows": sum(rows), "places": len(rows)} if rows else None
 
 
 def _shares(project: Project, input_: SettleTask, errors: list[HyggeError]) -> list[_Share]:

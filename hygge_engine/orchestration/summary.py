@@ -19,7 +19,8 @@ _OPTIONAL_KEYS: tuple[Literal["error", "hint", "expectations"], ...] = ("error",
 
 
 def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, *, finished: datetime) -> Summary:
-    """The output of a load: its totals, and a line per entity but for idle ones."""
+    """The output of a load: its totals, and a line per entity but for idle ones. The lines of a large load would be too
+    long for an output, and are in the journal."""
     plan, totals, started = progress.plan, progress.totals, progress.started
     skipped = request.get("skip_reason", "")
     summary: Summary = {
@@ -38,10 +39,12 @@ def summarize(load_id: str, request: Mapping[str, Any], progress: LoadProgress, 
         "fail": totals.ended["fail"],
         "skip": totals.ended["skip"],
         "cancel": totals.ended["cancel"],
-        "results": [_line(result) for result in progress.results],
+        "results": [] if progress.parks else [_line(result) for result in progress.results],
     }
     if plan.get("idle"):
         summary["idle"] = plan["idle"]
+    if progress.parks:
+        summary["results_in_journal"] = True
     return summary
 
 

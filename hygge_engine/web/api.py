@@ -319,6 +319,8 @@ class Api:
             return None if payload is None else {"load_id": load_id, "state": "settled", **payload}
         if (output := output_of(status)) is not None:
             lines_of_all = [*output["results"], *lines_of(output)]
+            if output.get("results_in_journal"):
+                lines_of_all = [*self._recorded(load_id).values()]
             ended = [line for line in lines_of_all if wanted in (None, line["status"])]
             lines, after = page.by_name(ended, name_of)
             added_up: dict[str, int] | None = None

@@ -79,7 +79,7 @@ def recorded_lines(journals: Journals, load_id: str) -> dict[str, Line]:
         if not row["entity"]:
             continue  # about the load as a whole
         line = {"flow": row["flow"], "entity": row["entity"], "status": row["status"], "rows": row["row_count"] or 0}
-        said = {name: row[name] for name in ("message", "error") if row[name]}
+        said = {name: row[name] for name in ("message", "error", "expectations") if row[name]}
         found[key_of(row["flow"], row["entity"])] = {**line, "bytes": row["bytes"] or 0, **said}
     return found
 

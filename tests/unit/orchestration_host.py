@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.lanes import Group
 from hygge_engine.orchestration.load import lane, load
+from hygge_engine.orchestration.parcels import packed
 
 LOAD_ID = "load-1"
 START = datetime(2024, 5, 1, 6, 0, tzinfo=UTC)
@@ -50,21 +51,29 @@ class SimulatedTask:
 
 
 class SimulatedContext:
-    def __init__(self, input_: Any, instance_id: str = LOAD_ID, now: datetime = START) -> None:
+    def __init__(
+        self, input_: Any, instance_id: str = LOAD_ID, now: datetime = START, sizes: dict[str, int] | None = None
+    ) -> None:
         self.instance_id = instance_id
         self.current_utc_datetime = now
         self.custom_status: Any = None
         self.next_input: Any = None
         self._input = input_
+        self._sizes = {} if sizes is None else sizes
+
+    def _travels(self, name: str, payload: Any) -> Any:
+        text = json.dumps(payload)
+        self._sizes[name] = max(self._sizes.get(name, 0), len(text))
+        return json.loads(text)
 
     def get_input(self) -> Any:
         return self._input
 
     def call_activity(self, name: str, input_: Any = None) -> SimulatedTask:
-        return SimulatedTask("activity", (name, json.loads(json.dumps(input_))))
+        return SimulatedTask("activity", (name, self._travels(name, input_)))
 
     def call_sub_orchestrator(self, name: str, input_: Any = None, instance_id: str | None = None) -> SimulatedTask:
-        return SimulatedTask("child", (name, json.loads(json.dumps(input_)), instance_id))
+        return SimulatedTask("child", (name, self._travels(name, input_), instance_id))
 
     def create_timer(self, fire_at: datetime) -> SimulatedTask:
         return SimulatedTask("timer", fire_at)
@@ -76,7 +85,7 @@ class SimulatedContext:
         return SimulatedTask("any", children=tuple(tasks))
 
     def continue_as_new(self, input_: Any) -> None:
-        self.next_input = json.loads(json.dumps(input_))
+        self.next_input = self._travels("continue_as_new", input_)
 
     def set_custom_status(self, status: Any) -> None:
         assert len(json.dumps(status)) < 16 * 1024
@@ -120,14 +129,17 @@ class _Instance:
 @dataclass
 class Host:
     """``again`` says of an activity whether it is delivered twice at once; only the second delivery's result counts.
-    ``begun`` counts sub-orchestrations by name, ``replayed`` the events that all replays went through."""
+    ``begun`` counts sub-orchestrations by name, ``replayed`` the events that all replays went through. ``sizes`` are
+    the bytes of the largest payloads, by what they are."""
 
     script: Script
     input: dict[str, Any] = field(default_factory=dict)
     cancel_at: float | None = None
+    board: SimulatedBoard | None = None
     again: Callable[[str, dict[str, Any]], bool] = lambda name, input_: False
     runs: list[Run] = field(default_factory=list)
     statuses: list[Any] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
     begun: Counter[str] = field(default_factory=Counter)
     episodes: int = 0
     histories: int = 1
@@ -168,7 +180,7 @@ class Host:
         instance = self._instances[id_]
         self.replayed += len(instance.history)
         began = time.process_time()
-        context = SimulatedContext(json.loads(instance.input), id_, instance.began)
+        context = SimulatedContext(json.loads(instance.input), id_, instance.began, self.sizes)
         steps = cast(Generator[SimulatedTask, Any, dict[str, Any]], ORCHESTRATORS[instance.name](context))
         replay = _Replay()
         end: StopIteration | None = None
@@ -207,7 +219,7 @@ class Host:
             instance.begin_history(context.next_input, instance.now)
             self.histories += 1
             return self._replay(id_)
-        output = json.loads(json.dumps(value))
+        output = context._travels(f"{instance.name} output", value)
         if instance.parent is None:
             self.finished = instance.now
             return cast(dict[str, Any], output)
@@ -238,8 +250,13 @@ class Host:
         seconds, answer = self.script(name, input_)
         elapsed, ended = ((each - START).total_seconds() for each in (now, now + timedelta(seconds=seconds)))
         taken = {} if isinstance(answer, Exception) else answer.get("taken") or {}
-        self.runs.append(Run(name, input_, elapsed, ended, input_.get("entity") or taken.get("entity", "")))
-        return seconds, answer if isinstance(answer, Exception) else json.loads(json.dumps(answer))
+        named = self.board.named(input_) if self.board is not None and "entity" in input_ else input_
+        self.runs.append(Run(name, input_, elapsed, ended, named.get("entity") or taken.get("entity", "")))
+        if isinstance(answer, Exception):
+            return seconds, answer
+        text = json.dumps(answer)
+        self.sizes[f"{name} result"] = max(self.sizes.get(f"{name} result", 0), len(text))
+        return seconds, json.loads(text)
 
     def flows(self) -> list[Run]:
         """The slices that ran, but for those that only release a table."""
@@ -296,6 +313,9 @@ class SimulatedBoard:
     def __init__(self, plan: dict[str, Any]) -> None:
         self._plan = plan
         self.cancelled = False
+        self.settled: list[dict[str, Any]] = []
+        self.parcels: dict[int, list[dict[str, Any]]] = {}
+        self._entities = {entity["entity_run_id"]: entity for entity in plan["entities"]}
         self._turns: dict[tuple[str, int], int] = {}
         self._left: dict[Group, list[int]] = {}
         for index, entity in enumerate(plan["entities"]):
@@ -306,12 +326,30 @@ class SimulatedBoard:
         plan = {**self._plan, "table_lanes": bool(input_.get("table_lanes"))}
         if len(plan["entities"]) <= input_["lanes_from"]:
             return plan
-        return {**plan, "board": {"flow": "f", "entity": "e0", "name": "b"}}
+        plan["board"] = {"flow": "f", "entity": "e0", "name": "b"}
+        if input_.get("packed"):
+            plan |= {"packed": packed(plan["entities"]), "entities": [], "parks": True}
+        return plan
+
+    def named(self, each: dict[str, Any]) -> dict[str, Any]:
+        """A task or result with the names that only the board has."""
+        if each["flow"]:
+            return each
+        entity = self._entities[each["entity_run_id"]]
+        return {**each, "flow": entity["flow"], "entity": entity["entity"]}
+
+    def results(self, input_: dict[str, Any]) -> list[dict[str, Any]]:
+        """What ``settle_load`` records, by its input."""
+        parcels = [self.parcels[number] for number in range(input_.get("parcels", 0))]
+        return [self.named(each) for each in (*chain(*parcels), *input_["results"])]
 
     def run_next(
         self, input_: dict[str, Any], slices: Callable[[dict[str, Any]], tuple[float, dict[str, Any] | Exception]]
     ) -> tuple[float, dict[str, Any] | Exception]:
         """What ``run_next`` does: the first slice of the entity that the turn takes."""
+        if "parcel" in input_:
+            self.parcels[input_["parcel"]] = input_["results"]
+            return 0.0, {"status": "continue", "taken": None}
         self.cancelled = self.cancelled or bool(input_.get("stop"))
         if self.cancelled:
             return 0.0, {"status": "continue", "taken": None, "cancelled": True}

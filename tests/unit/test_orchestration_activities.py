@@ -177,8 +177,37 @@ def test_settings_that_change_under_a_load_on_lanes_fail_what_has_not_begun(worl
             input_ = {**input_, "settings_hash": "another"}
         return 1.0, getattr(activities, name)(input_)
 
-    summary = Host(script).run()
-    assert {line["error"] for line in summary["results"]} == {"load.settings_changed"}
+    assert Host(script).run()["fail"] == 6
+    assert {row["error"] for flow in world.project.flows for row in world.journal(flow)} == {"load.settings_changed"}
+
+
+@pytest.mark.usefixtures("lanes")
+@pytest.mark.parametrize("no_lane_takes", [False, True])
+def test_results_that_were_put_down_are_recorded_once_with_their_names(
+    world: LoadWorld, activities: Activities, monkeypatch: pytest.MonkeyPatch, no_lane_takes: bool
+) -> None:
+    """Also where lanes take nothing, so that the load itself runs entities of which it knows no names."""
+    world.fill(customers=7, stock=1)
+    monkeypatch.setattr("hygge_engine.orchestration.progress.PARCEL_BYTES", 1)
+
+    def script(name: str, input_: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+        if no_lane_takes and input_.get("turn"):
+            return 1.0, {"status": "failed", "message": "No."}
+        return 1.0, getattr(activities, name)(input_)
+
+    host = Host(script)
+    assert (host.run()["success"], [run.name for run in host.runs].count("run_flow")) == (6, 6 * no_lane_takes)
+    recorded = [row for flow in world.project.flows for row in world.journal(flow)]
+    assert {(row["flow"], row["entity"]) for row in recorded} == {
+        (flow, entity) for flow in ("orders_to_fabric", "second") for entity in ("orders", "customers", "stock")
+    }
+    settling = next(run.input for run in host.runs if run.name == "settle_load")
+    assert (settling["parcels"], settling["results"]) == (6, [])
+    # Delivered again, after what it took the results from is gone.
+    assert activities.settle_load(settling)["status"] == "settled"
+    assert [row for flow in world.project.flows for row in world.journal(flow)] == recorded
+    lost = {**settling, "summary": {**settling["summary"], "load_id": "never-recorded"}}
+    assert activities.settle_load(lost)["error"] == "lake.not_found"
 
 
 def test_what_lanes_share_is_no_entity_of_the_load(world: LoadWorld, activities: Activities) -> None:

@@ -19,7 +19,9 @@ from hygge_engine.orchestration import lanes, verdict
 from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration.board import Board
 from hygge_engine.orchestration.lanes import Group
+from hygge_engine.orchestration.parcels import packed, size_of
 from hygge_engine.orchestration.places import JournalPlace
+from hygge_engine.orchestration.progress import LoadProgress
 from tests.support.orchestration_answers import done, plan
 from tests.unit.orchestration_host import START, Host, SimulatedBoard
 
@@ -39,15 +41,17 @@ def host(slices: Slices, planned: dict[str, Any], board: SimulatedBoard | None =
         if name == "plan_load":
             return 1.0, board.plan(input_)
         if name == "settle_load":
+            board.settled = board.results(input_)
             return 1.0, {"status": "settled"}
-        return board.run_next(input_, slices) if name == "run_next" else slices(input_)
+        return board.run_next(input_, slices) if name == "run_next" else slices(board.named(input_))
 
-    return Host(script, **options)
+    return Host(script, board=board, **options)
 
 
 def settled(load: Host) -> dict[str, tuple[Any, ...]]:
     """What has become of each entity."""
-    results = [run for run in load.runs if run.name == "settle_load"][-1].input["results"]
+    assert load.board is not None
+    results = load.board.settled
     keys = ("status", "rows", "attempts", "error")
     assert len({each["entity"] for each in results}) == len(results)
     return {each["entity"]: tuple(each.get(key) for key in keys) for each in results}
@@ -263,6 +267,60 @@ def test_a_table_that_kills_workers_takes_no_other_down() -> None:
     assert (summary["success"], summary["fail"]) == (TABLES - 1, 1)
     crashes = Counter(run.entity for run in load.flows())
     assert crashes["e7"] <= verdict.CRASHES_LIMIT + lanes.TAKING_ATTEMPTS
+
+
+# Bytes that the Durable Task Scheduler takes for one payload, less a tenth.
+PAYLOAD_BYTES = 900 * 1024
+
+
+def verbose(tables: int) -> dict[str, Any]:
+    """A plan of tables with names as long as SQL Server has them."""
+    planned = plan(tables, concurrency=16)
+    for number, entity in enumerate(planned["entities"]):
+        entity |= {"flow": "f" * 128, "entity": f"{number:0128}", "entity_run_id": f"{number:036}"}
+        entity |= {"connections_at_once": 1, "connections_at_most": 4}
+    return planned
+
+
+def test_no_payload_of_a_load_of_5000_tables_is_too_large_when_it_is_cancelled() -> None:
+    load = host(lambda task: (30.0, {"status": "cancelled"}), verbose(5000), cancel_at=20.0)
+    assert load.run()["cancel"] == 5000
+    assert len(settled(load)) == 5000
+    assert max(load.sizes.values()) < PAYLOAD_BYTES, load.sizes
+
+
+@pytest.mark.parametrize("lanes_fail", [False, True])
+def test_payloads_do_not_grow_with_what_tables_say(lanes_fail: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    parcel, message = 20_000, "The server has said a lot. " * 200
+    monkeypatch.setattr(orchestrator, "LANES_FROM_ENTITIES", 2 * FEW)
+    for module in ("progress", "lanes"):
+        monkeypatch.setattr(f"hygge_engine.orchestration.{module}.PARCEL_BYTES", parcel)
+    failed = {"status": "failed", "error": "home.unavailable", "message": message}
+
+    class Failing(SimulatedBoard):
+        def run_next(self, input_: dict[str, Any], slices: Slices) -> tuple[float, Answer]:
+            if lanes_fail and "parcel" not in input_:
+                return 1.0, {"status": "failed", "message": "No board."}
+            return super().run_next(input_, slices)
+
+    planned = verbose(3 * FEW)
+    first = failed if lanes_fail else {**failed, "transient": True, "retry_after_seconds": 30.0}
+    load = host(lambda task: (3.0, first if task["attempt"] == 1 else failed), planned, Failing(planned))
+    summary = load.run()
+    assert (summary["fail"], summary["results"]) == (3 * FEW, [])
+    assert {line[0] for line in settled(load).values()} == {"failed"}
+    # A parcel is full with its last result; beside it stands what one table that has begun has said.
+    assert max(load.sizes.values()) < 2 * parcel + 3 * len(message), load.sizes
+
+
+def test_a_plan_of_5000_tables_fits_into_a_payload_with_what_has_not_begun() -> None:
+    planned = verbose(5000)
+    carried = {**planned, "packed": packed(planned["entities"]), "entities": [], "parks": True}
+    progress = LoadProgress(carried, START, lambda _: None)
+    assert size_of(carried) < PAYLOAD_BYTES / 2
+    again = progress.to_json()
+    assert size_of(again) < PAYLOAD_BYTES / 2
+    assert LoadProgress.from_json(again, lambda _: None).to_json() == again
 
 
 def test_a_load_says_how_many_lanes_it_has() -> None:
