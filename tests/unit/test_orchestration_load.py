@@ -610,4 +610,4 @@ def test_a_load_that_an_earlier_version_began_goes_on() -> None:
 
 
 def test_the_payload_of_a_slice_has_the_fields_of_its_result() -> None:
-    assert set(SlicePayload.__annotations__) - {"waiting"} == {each.name for each in fields(SliceResult)}
+    assert set(SlicePayload.__annotations__) - {"waiting", "pool"} == {each.name for each in fields(SliceResult)}
