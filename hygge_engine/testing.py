@@ -13,7 +13,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from hygge_engine.errors import LandingBusy, LandingFenced
-from hygge_engine.homes.base import Batch, Home, ReadWindow
+from hygge_engine.homes.base import Batch, Divides, Home, ReadWindow
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import Mode, OpenLoad, Phase, StagedFile
@@ -47,6 +47,7 @@ def check_home(open_home: Callable[[], Home], *, cursor: str = "") -> None:
         _expect(whole[0].position is not None, "a table with a key can be resumed", "there is no position")
     if whole[0].position is not None:
         _check_positions(open_home, ReadWindow(), whole)
+    _check_shares(open_home, rows)
     if cursor:
         _check_cursor(open_home, cursor, rows)
 
@@ -59,6 +60,21 @@ def _check_positions(open_home: Callable[[], Home], window: ReadWindow, whole: S
             rest = _rows(home.read(window, position))
         expected = _rows(whole[number + 1 :])
         _expect(rest == expected, f"after {position} the same rows follow as before", f"{len(rest)}, {len(expected)}")
+
+
+def _check_shares(open_home: Callable[[], Home], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Each share over a home of its own, the last one first."""
+    with open_home() as home:
+        shares = home.divide(ReadWindow(), 3) if isinstance(home, Divides) else []
+    _expect(
+        len(shares) in (0, 2, 3), "divide() returns two shares or more, as many as wanted at most", f"{len(shares)}"
+    )
+    found: list[Mapping[str, Any]] = []
+    for share in reversed(shares):
+        with open_home() as home:
+            found += _rows(home.read(ReadWindow(), share))
+    if shares:
+        _expect(_sorted(found) == _sorted(rows), "shares have each row once", f"{len(found)} of {len(rows)} rows")
 
 
 def _check_cursor(open_home: Callable[[], Home], cursor: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from devcloud.sqlserver import DEFAULT_LOGINS
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.flow import factory
+from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import LocalHomeSettings
 from hygge_engine.homes.mssql.settings import MssqlConnection
@@ -274,6 +275,14 @@ def test_a_home_that_breaks_a_promise_is_told_which(
     shop = Shop(tmp_path, installed)
     module = example("sqlite_home")
     read = module.SqliteFileHome.read
+
+    def divide(home: Home, window: ReadWindow, parts: int | None = None) -> list[Any]:
+        return [batch.position for batch in home.read(window)][:2]  # shares that overlap
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.SqliteFileHome, "divide", divide, raising=False)
+        with pytest.raises(AssertionError, match="shares have each row once"):
+            check_home(lambda: module.SqliteFileHome(shop.directory / "shop.db", "orders", 2))
     monkeypatch.setattr(module.SqliteFileHome, "read", lambda self, window, after=None: read(self, window))
     with pytest.raises(AssertionError, match="the same rows follow as before"):
         check_home(lambda: module.SqliteFileHome(shop.directory / "shop.db", "orders", 2))
