@@ -138,7 +138,9 @@ class LocalLoad:
                 self._context, load_steps(self._context, self._entity_ended, haste=haste)
             )
         finally:
-            if not self._hurried:  # else this process ends soon, and with it what it has
+            if self._hurried:
+                self._permits.abandon()
+            else:
                 self._permits.close()
         lines = [*summary["results"], *lines_of(summary)]
         return {key: value for key, value in summary.items() if key != "idle"} | {"results": lines}

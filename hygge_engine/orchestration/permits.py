@@ -114,6 +114,11 @@ class Permits:
         for pool in pools:
             pool.join(max(0.0, deadline - time.monotonic()))
 
+    def abandon(self) -> None:
+        """Look at nothing any more, and wait for nothing: for a process that ends soon, and with it what it has."""
+        for pool in self._all():
+            pool.abandon()
+
     def _all(self) -> list[Pool]:
         with self._lock:
             return [*self._pools.values()]
@@ -228,6 +233,7 @@ class Pool:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._abandoned = False
         self._size = 1
         self._has: dict[str, int] = {}
         self._active: list[Permit] = []
@@ -281,6 +287,11 @@ class Pool:
         with self._lock:
             self._ended |= {load_id} if load_id is not None else {*self._has}
             self._wake.set()
+
+    def abandon(self) -> None:
+        """Look at the register no more."""
+        self._abandoned = True
+        self._wake.set()
 
     def join(self, seconds: float) -> None:
         """Wait for the thread that looks, which ends when nothing is kept."""
@@ -462,6 +473,8 @@ class Pool:
             while True:
                 self._wake.wait(_jitter.uniform(0.8, 1.2) * LOOK_SECONDS)
                 self._wake.clear()
+                if self._abandoned:
+                    return
                 try:
                     self.look()
                 except HyggeError as error:
