@@ -106,15 +106,14 @@ class Schedule:
     def _begin(self) -> None:
         if len(self._alive) < WORKERS_LIMIT:
             run_type = self._random.choice(("incremental", "incremental", "full_drop"))
-            reloads = run_type == "full_drop" and not self._is_reloaded_in_ranges
-            self._deliver(self._world.new_load("full_drop" if reloads else "incremental"))
+            if self._may_begin(reload=run_type == "full_drop"):
+                self._deliver(self._world.new_load("full_drop" if run_type == "full_drop" else "incremental"))
 
-    @property
-    def _is_reloaded_in_ranges(self) -> bool:
-        """Whether a reload has not ended that takes many steps before it gets ahead. Another one would discard what it
-        has, and it what that one has, for ever: here the clock leaps ahead while one waits, past the other's time."""
-        loads = self._world.loads.values()
-        return bool(self._world.ranges) and any(load.run_type == "full_drop" and not load.settled for load in loads)
+    def _may_begin(self, *, reload: bool) -> bool:
+        """Not a reload and another load at once where many steps are taken before either gets ahead: each would discard
+        what the other has, for ever, because here the clock leaps ahead while one waits, past the other's time."""
+        unsettled = [load for load in self._world.loads.values() if not load.settled]
+        return not self._world.ranges or not any(reload or load.run_type == "full_drop" for load in unsettled)
 
     def _deliver_again(self) -> None:
         unsettled = [load for load in self._world.loads.values() if not load.settled]
