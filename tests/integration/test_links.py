@@ -250,6 +250,26 @@ def test_a_look_at_a_database_takes_no_lock_from_a_load(tmp_path: Path) -> None:
             assert "database is locked" in found.stderr
 
 
+@pytest.mark.parametrize("longer", [3, 32_768])
+def test_whoever_opens_a_database_after_a_kill_may_be_killed_as_well(tmp_path: Path, longer: int) -> None:
+    """SQLite cuts the index of the log that a killed process has left to three bytes, and makes it longer again."""
+    database = SqliteDatabase(tmp_path / "out.db")
+    with database.transaction():
+        pass
+    die = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.execute('CREATE TABLE t (a)'); os.kill(os.getpid(), 9)"
+    )
+    run([sys.executable, "-c", die, str(tmp_path / "out.db")], check=False)
+    index = tmp_path / "out.db-shm"
+    assert any(index.read_bytes()[:3])
+    for size in (3, longer):
+        os.truncate(index, size)
+    with database.transaction():
+        pass
+    assert database.has_table("t")
+
+
 def test_databases_that_others_open_and_close_are_not_taken_for_foreign(tmp_path: Path) -> None:
     """SQLite makes, fills and deletes what lies beside a database at any moment, and the log before its index."""
     barrier = threading.Barrier(3, timeout=30)  # where one thread fails, the others do not wait

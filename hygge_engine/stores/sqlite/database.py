@@ -338,10 +338,11 @@ def _is_wal(begin: bytes) -> bool:
 
 def _is_wal_index(found: _Found) -> bool:
     """Whether a file can be the index of a write-ahead log: one of the two copies of its header has the version and
-    the checksum, or it is zeros until the first one who opens the database has filled it."""
+    the checksum, or it is zeros until the first one who opens the database has filled it. That one cuts what a killed
+    process has left to three bytes, of the version, before it makes it longer; it may be killed there as well."""
     begin = found.begin
-    if not any(begin[:48]):
-        return begin == bytes(3) or found.size % 4_096 == 0
+    if not any(begin[:48]) or (begin[:3] == _WAL_VERSION.to_bytes(4, sys.byteorder)[:3] and not any(begin[3:])):
+        return len(begin) == 3 or found.size % 4_096 == 0
     return any(_is_index_header(begin[at : at + 48]) for at in (0, 48))
 
 
