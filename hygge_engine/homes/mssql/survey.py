@@ -36,7 +36,7 @@ from hygge_engine.watermark.values import order_of
 _log = logging.getLogger(__name__)
 
 # Tables whose rows, and whose changes, one statement is about.
-TABLES_AT_ONCE = 320
+TABLES_AT_ONCE = 180
 TRACKED_AT_ONCE = 400
 
 # Rows that are looked through where no index begins with the watermark's column: a moment for the server.
