@@ -12,11 +12,14 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from hygge_engine.errors import HomeError, HomeUnavailable
-from hygge_engine.homes.base import Batch
-from hygge_engine.homes.mssql.ranges import KeyRange
 from hygge_engine.stopping import stop_if_asked
+
+if TYPE_CHECKING:
+    from hygge_engine.homes.base import Batch
+    from hygge_engine.homes.mssql.ranges import KeyRange
 
 # Pauses before a source that is short is asked again, in seconds, until a batch comes; then the error is raised. All
 # of them together are shorter than what makes others take an attempt for dead.
