@@ -12,6 +12,7 @@ import pytest
 
 from devcloud.sqlserver import SqlError, SqlServer
 from devcloud.sqlserver.engine.writes import WriteBinder
+from devcloud.sqlserver.executor import Executor
 from hygge_engine.errors import HomeError
 from hygge_engine.homes.mssql.sessions import open_session
 from tests.integration.mssql_server import DRIVERS, connect
@@ -149,6 +150,13 @@ VALUES: list[tuple[str, Any]] = [
      "2024-01-01T02:00:00+02:00"),
     ("CONVERT(varchar(40), TODATETIMEOFFSET(CAST('2024-01-01' AS datetime2(0)), -60), 126)",
      "2024-01-01T00:00:00-01:00"),
+    ("CONVERT(nvarchar(40), DATEADD(day, 0, CAST('0001-01-01' AS datetime2)), 126)", "0001-01-01T00:00:00.0000000"),
+    ("CONVERT(nvarchar(40), DATEADD(day, 0, CAST('9999-12-31T23:59:59.9999999' AS datetime2)), 121)",
+     "9999-12-31 23:59:59.9999999"),
+    ("CONVERT(nvarchar(12), DATEADD(day, 0, CAST('2024-05-06T07:08:09.12' AS datetime2(2))), 126)", "2024-05-06T0"),
+    ("CONVERT(varchar(20), DATEADD(minute, 1, CAST('23:58:59.0405' AS time(4))), 126)", "23:59:59.0405"),
+    ("CONVERT(varchar(20), DATEADD(minute, 1, CAST('00:00' AS time(0))), 126)", "00:01:00"),
+    ("CONVERT(nvarchar(40), DATEADD(day, NULL, CAST('2024-05-06' AS datetime2)), 126)", None),
     ("YEAR('2024-05-06') * 10000 + MONTH('2024-05-06') * 100 + DAY('2024-05-06')", 20_240_506),
     # State
     ("OBJECT_ID('dbo.nothing')", None),
@@ -198,6 +206,17 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT id FROM people WHERE age IN (SELECT MAX(age) FROM people)", [(2,)]),
     ("SELECT id FROM people AS p WHERE EXISTS (SELECT 1 FROM people WHERE age < p.age) ORDER BY id", [(1,), (2,)]),
     ("SELECT id FROM people WHERE id < 3 UNION SELECT 2 UNION ALL SELECT 9 ORDER BY id", [(1,), (2,), (9,)]),
+    ("SELECT 1 UNION ALL SELECT 1 UNION SELECT 2 ORDER BY 1", [(1,), (2,)]),
+    ("SELECT 1 UNION SELECT 1 UNION ALL SELECT 1 UNION ALL SELECT 2", [(1,), (1,), (2,)]),
+    ("SELECT 1 UNION ALL SELECT 2.5 UNION ALL SELECT '7' UNION ALL SELECT NULL UNION ALL SELECT 3",
+     [(D("1.0"),), (D("2.5"),), (D("7.0"),), (None,), (D("3.0"),)]),
+    ("SELECT 1 UNION SELECT 2 UNION SELECT 1.0 UNION SELECT 2.5 ORDER BY 1", [(D("1.0"),), (D("2.0"),), (D("2.5"),)]),
+    ("SELECT 'a' UNION ALL SELECT 'bcd' UNION ALL SELECT N'ef' UNION ALL SELECT CAST('g' AS char(2))",
+     [("a",), ("bcd",), ("ef",), ("g ",)]),
+    ("SELECT CAST('x' AS char(1)) UNION ALL SELECT CAST('y' AS char(3)) UNION ALL SELECT CAST('z' AS char(2))",
+     [("x  ",), ("y  ",), ("z  ",)]),
+    ("SELECT 1 UNION ALL SELECT * FROM (SELECT TOP (1) id FROM people ORDER BY id DESC) AS t UNION ALL SELECT 0",
+     [(1,), (4,), (0,)]),
     ("SELECT town FROM people EXCEPT SELECT N'ROME'", [("Oslo",)]),
     ("SELECT id FROM people INTERSECT SELECT 3", [(3,)]),
     ("WITH n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 5) SELECT SUM(x) FROM n", [(15,)]),
@@ -219,6 +238,44 @@ QUERIES: list[tuple[str, list[tuple[Any, ...]]]] = [
 @pytest.mark.parametrize(("query", "expected"), QUERIES, ids=[query for query, _ in QUERIES])
 def test_a_query_has_sql_servers_rows(query: str, expected: list[tuple[Any, ...]], server: SqlServer) -> None:
     assert server.execute(query, "db")[-1] == expected
+
+
+def _nesting(text: str) -> int:
+    return max(itertools.accumulate((letter == "(") - (letter == ")") for letter in text))
+
+
+@pytest.mark.parametrize("operator", ["UNION", "UNION ALL"])
+def test_a_union_of_many_is_no_deeper_than_one_of_few(
+    operator: str, server: SqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # DuckDB binds and plans what is nested in the square of its depth.
+    seen: list[str] = []
+
+    def send(_: Executor, sql: str, *_others: object) -> int:
+        seen.append(sql)
+        return 0
+
+    monkeypatch.setattr(Executor, "send_rows", send)
+    for count in (3, 60):
+        parts = (f"SELECT {number}, '{'x' * number}' FROM people" for number in range(count))
+        server.execute(f" {operator} ".join(parts), "db")
+    few, many = seen
+    assert _nesting(many) == _nesting(few)
+    assert many.count("people") == 60
+
+
+def test_the_text_of_a_moment_is_not_cut_where_it_fits(server: SqlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    # DuckDB binds a macro's argument as often as the macro mentions it, which is four times where UTF-16 is cut.
+    seen: list[str] = []
+
+    def send(_: Executor, sql: str, *_others: object) -> int:
+        seen.append(sql)
+        return 0
+
+    monkeypatch.setattr(Executor, "send_rows", send)
+    for length in (40, 10):
+        server.execute(f"SELECT CONVERT(nvarchar({length}), CAST(born AS datetimeoffset), 121) FROM people", "db")
+    assert ["left_units" in sql for sql in seen] == [False, True]
 
 
 def test_writes_change_what_they_say(server: SqlServer) -> None:

@@ -6,6 +6,7 @@ Text constants are converted here and now; everything else becomes an expression
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from devcloud.sqlserver.engine.conversions import INTEGER_BYTES
 from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
@@ -19,6 +20,10 @@ from devcloud.sqlserver.types import (
     nvarchar,
     varchar,
 )
+
+_LONGEST_GUID: Final = 36
+_LONGEST_MOMENT: Final = 34
+"""Characters of what CONVERT makes of them, in any style: none of it has to be cut for types of that length."""
 
 
 class Converter(MomentConverter):
@@ -88,7 +93,8 @@ class Converter(MomentConverter):
             if source.is_integer and target.name in ("char", "varchar"):
                 failure = "'*'"
             text = f"CASE WHEN length({text}) > {target.length} THEN {failure} ELSE {text} END"
-        return self._text_to_text(self._made(value, text, varchar(8000)), target)
+        longest = _LONGEST_GUID if source.name == "uniqueidentifier" else _LONGEST_MOMENT if source.is_moment else 8000
+        return self._text_to_text(self._made(value, text, varchar(longest)), target)
 
     def _text_to_text(self, value: Value, target: SqlType) -> Value:
         sql, source = value.sql, value.type

@@ -13,7 +13,6 @@ from duckdb.sqltypes import BIGINT, BLOB, DOUBLE, INTEGER, VARCHAR
 from devcloud.sqlserver.engine.moments import (
     DAYS_TO_1900,
     TICKS_PER_DAY,
-    TICKS_PER_SECOND,
     parse_as,
 )
 from devcloud.sqlserver.errors import SqlError
@@ -66,10 +65,9 @@ to_smalldatetime(x) AS CASE WHEN x < {DAYS_TO_1900 * TICKS_PER_DAY} OR
     memory.main.fail('242', 'datetime2{ERROR_MARK}smalldatetime') ELSE
     CAST((x - {DAYS_TO_1900 * TICKS_PER_DAY} + 300000000) // 600000000 AS INTEGER) END
 rescale(x, step) AS ((x + step // 2) // step * step)
-clock_text(t, scale) AS format('{{:02d}}:{{:02d}}:{{:02d}}', t // 36000000000, t // 600000000 % 60,
-    t // {TICKS_PER_SECOND} % 60) || CASE WHEN scale = 0 THEN '' ELSE
-    '.' || left(format('{{:07d}}', t % {TICKS_PER_SECOND}), scale) END
-date_text(d) AS format('{{:04d}}-{{:02d}}-{{:02d}}', year(d), month(d), day(d))
+clock_text(t, scale) AS left(strftime(make_timestamp(CAST(t // 10 AS BIGINT)), '%H:%M:%S.%f') || t % 10,
+    CASE WHEN scale = 0 THEN 8 ELSE 9 + scale END)
+date_text(d) AS CAST(d AS VARCHAR)
 offset_text(o) AS CASE WHEN o < 0 THEN '-' ELSE '+' END || format('{{:02d}}:{{:02d}}', abs(o) // 60, abs(o) % 60)
 
 -- uniqueidentifier: from storage order to text and to the order of the wire, and back.

@@ -197,33 +197,41 @@ class QueryBinder(SourceBinder, FunctionBinder):
     # Set operations
 
     def _bind_set_operation(self, operation: syntax.SetOperation, scope: Scope) -> BoundQuery:
+        if operation.operator in ("UNION", "UNION ALL"):
+            return self._bind_union(operation, scope)
         left = self._bind_operand(operation.left, scope)
         right = self._bind_operand(operation.right, scope)
-        if len(left.columns) != len(right.columns):
-            raise make_error(205)
-        columns = tuple(
-            OutputColumn(
-                first.name,
-                common_type(first.type, second.type),
-                first.nullable or (second.nullable and operation.operator != "EXCEPT"),
-            )
-            for first, second in zip(left.columns, right.columns, strict=True)
-        )
+        columns = _united(left, right, operation.operator)
         first_sql, second_sql = self._align(left, columns), self._align(right, columns)
-        if operation.operator == "UNION ALL":
-            return BoundQuery(f"{first_sql} UNION ALL {second_sql}", columns)
-        keys = self._keys("", columns)
-        if operation.operator == "UNION":
-            distinct = f"SELECT DISTINCT ON ({', '.join(keys)}) * FROM ({first_sql} UNION ALL {second_sql}) AS u"
-            return BoundQuery(distinct, columns)
         pairs = zip(self._keys("l.", columns), self._keys("r.", columns), strict=True)
         same = " AND ".join(f"{one} IS NOT DISTINCT FROM {other}" for one, other in pairs)
         negation = "NOT " if operation.operator == "EXCEPT" else ""
         sql = (
-            f"SELECT DISTINCT ON ({', '.join(keys)}) * FROM ({first_sql}) AS l "
+            f"SELECT DISTINCT ON ({', '.join(self._keys('', columns))}) * FROM ({first_sql}) AS l "
             f"WHERE {negation}EXISTS (SELECT 1 FROM ({second_sql}) AS r WHERE {same})"
         )
         return BoundQuery(sql, columns)
+
+    def _bind_union(self, operation: syntax.SetOperation, scope: Scope) -> BoundQuery:
+        """Bind a chain of one operator side by side: DuckDB takes the square of its length for one query in another."""
+        operands = [operation.right]
+        first = operation.left
+        while isinstance(first, syntax.SetOperation) and first.operator == operation.operator:
+            operands.append(first.right)
+            first = first.left
+        united = self._bind_operand(first, scope)
+        parts = [f"SELECT * FROM ({united.sql}) AS q"]
+        for operand in reversed(operands):
+            right = self._bind_operand(operand, scope)
+            columns = _united(united, right, operation.operator)
+            if not self._is_aligned(united, columns):
+                parts = [self._align(replace(united, sql=" UNION ALL ".join(parts)), columns)]
+            parts.append(self._align(right, columns))
+            united = replace(united, columns=columns)
+        sql = " UNION ALL ".join(parts)
+        if operation.operator == "UNION":
+            sql = f"SELECT DISTINCT ON ({', '.join(self._keys('', united.columns))}) * FROM ({sql}) AS u"
+        return BoundQuery(sql, united.columns)
 
     def _bind_operand(self, operand: syntax.Select | syntax.SetOperation | syntax.Query, scope: Scope) -> BoundQuery:
         match operand:
@@ -237,13 +245,26 @@ class QueryBinder(SourceBinder, FunctionBinder):
 
     def _align(self, bound: BoundQuery, columns: tuple[OutputColumn, ...]) -> str:
         """Return a query whose columns have the united types."""
-        if all(own.type == target.type for own, target in zip(bound.columns, columns, strict=True)):
+        if self._is_aligned(bound, columns):
             return f"SELECT * FROM ({bound.sql}) AS q"
-        shown = []
-        for place, (own, target) in enumerate(zip(bound.columns, columns, strict=True), start=1):
-            value = self.convert(Value(f'q."c{place}"', own.type, own.nullable), target.type)
-            shown.append(f'{value.sql} AS "c{place}"')
-        return f"SELECT {', '.join(shown)} FROM ({bound.sql}) AS q"
+        converted = enumerate(self._converted(bound, columns), start=1)
+        shown = ", ".join(f'{sql} AS "c{place}"' for place, sql in converted)
+        return f"SELECT {shown} FROM ({bound.sql}) AS q"
+
+    def _is_aligned(self, bound: BoundQuery, columns: tuple[OutputColumn, ...]) -> bool:
+        """Whether the values of a query are those of the united types already, as a shorter text is one of a longer."""
+        if all(own.type == target.type for own, target in zip(bound.columns, columns, strict=True)):
+            return True
+        plain = [f'q."c{place}"' for place in range(1, len(columns) + 1)]
+        return self._converted(bound, columns) == plain
+
+    def _converted(self, bound: BoundQuery, columns: tuple[OutputColumn, ...]) -> list[str]:
+        """Return a query's columns, each as an expression of the united type."""
+        pairs = zip(bound.columns, columns, strict=True)
+        return [
+            self.convert(Value(f'q."c{place}"', own.type, own.nullable), target.type).sql
+            for place, (own, target) in enumerate(pairs, start=1)
+        ]
 
     def _keys(self, prefix: str, columns: tuple[OutputColumn, ...]) -> list[str]:
         return [
@@ -281,6 +302,20 @@ class QueryBinder(SourceBinder, FunctionBinder):
         aligned = self._align(step, anchor.columns)
         sql = f"WITH RECURSIVE {name} AS ({anchor.sql} UNION ALL {aligned}) SELECT * FROM {name}"
         return BoundQuery(sql, tuple(replace(column, nullable=True) for column in columns))
+
+
+def _united(left: BoundQuery, right: BoundQuery, operator: str) -> tuple[OutputColumn, ...]:
+    """Return the columns of two queries' union. Raises SqlError 205."""
+    if len(left.columns) != len(right.columns):
+        raise make_error(205)
+    return tuple(
+        OutputColumn(
+            first.name,
+            common_type(first.type, second.type),
+            first.nullable or (second.nullable and operator != "EXCEPT"),
+        )
+        for first, second in zip(left.columns, right.columns, strict=True)
+    )
 
 
 def replace_common(scope: Scope) -> Scope:
