@@ -2,7 +2,8 @@
 
 ``hygge go`` from SQL Server's emulator into Open Mirroring on OneLake's, both in processes of their own, once all
 tables have landed and the summary of their landing states was written. Making a table takes the emulator a tenth of a
-second, so that the tables read a few ``sources``, each many times; every one has a landing state of its own.
+second, so that the tables read a few ``sources``, each many times; every one has a landing state of its own. The first
+of each thousand is loaded, and the others' states are written as copies of its own.
 
 Prints seconds and processor seconds of the process from its start to its end, its peak memory in MB, requests to the
 lake, statements to the source, and how many tables ended without an activity.
@@ -21,6 +22,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import batched
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,10 +37,15 @@ from hygge_engine.orchestration import survey
 from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project import Project, load_project
+from hygge_engine.project.models.project import Entity
 from hygge_engine.stores.folder_table import FolderTable
+from hygge_engine.stores.landing.state import LandingState
 
-WORKSPACE, MIRROR = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
-DATABASE, FLOW = "bench", "idle"
+WORKSPACE, MIRROR = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-{number:012}"
+DATABASE = "bench"
+
+# A mirrored database takes no more: each thousand is a flow into one of its own.
+TABLES_PER_FLOW = 1_000
 
 PROJECT = """\
 name: benchmark
@@ -95,7 +103,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = _Counted(_serve_source, min(given.sources, given.tables))
-        lake = _Counted(_serve_lake, Path(folder) / "lake")
+        lake = _Counted(_serve_lake, (Path(folder) / "lake", -(-given.tables // TABLES_PER_FLOW)))
         directory = _write_project(Path(folder) / "project", source.facts, lake.facts, given.tables, given.sources)
         _fill(load_project(directory))
         print(f"{'tables':>8}{'idle':>8}{'s':>8}{'processor s':>13}{'peak MB':>9}{'requests':>10}{'statements':>12}")
@@ -132,10 +140,12 @@ def _serve_source(pipe: Connection, tables: int) -> None:
             count[0] = 0
 
 
-def _serve_lake(pipe: Connection, root: Path) -> None:
+def _serve_lake(pipe: Connection, argument: tuple[Path, int]) -> None:
+    root, mirrors = argument
     with OneLake(root) as lake:
         lake.create_workspace(WORKSPACE)
-        lake.create_item(WORKSPACE, MIRROR)
+        for number in range(mirrors):
+            lake.create_item(WORKSPACE, MIRROR.format(number=number))
         pipe.send({"url": lake.url, "name": lake.account_name, "key": lake.account_key})
         while pipe.recv() is None:
             pipe.send(len(lake.operations))
@@ -143,33 +153,40 @@ def _serve_lake(pipe: Connection, root: Path) -> None:
 
 
 def _write_project(directory: Path, source: dict[str, str], lake: dict[str, str], tables: int, sources: int) -> Path:
-    (directory / "flows" / FLOW).mkdir(parents=True)
+    directory.mkdir()
     (directory / "hygge.yml").write_text(PROJECT.format(database=DATABASE, **source))
-    entities = [{"name": f"t{number}", "home": {"table": f"dbo.source_{number % sources}"}} for number in range(tables)]
-    text = FLOW_YML.format(workspace=WORKSPACE, mirror=MIRROR, entities=json.dumps(entities), **lake)
-    (directory / "flows" / FLOW / "flow.yml").write_text(text)
+    for number, some in enumerate(batched(range(tables), TABLES_PER_FLOW, strict=False)):
+        entities = [{"name": f"t{table}", "home": {"table": f"dbo.source_{table % sources}"}} for table in some]
+        mirror = MIRROR.format(number=number)
+        text = FLOW_YML.format(workspace=WORKSPACE, mirror=mirror, entities=json.dumps(entities), **lake)
+        flow = directory / "flows" / f"idle{number}"
+        flow.mkdir(parents=True)
+        (flow / "flow.yml").write_text(text)
     return directory
 
 
 def _fill(project: Project) -> None:
-    """Load the first table, and give the others landing states like its own; then the summary of all."""
-    first = project.entities[0]
-    observer: Any = _Nobody()
-    summary = run_load(project, LoadRequest(entities=(first.id,), requested_by="benchmark"), observer)
-    assert summary["status"] == "success", summary
-    loaded = open_table(project, first).state()
-    assert loaded is not None
-
-    def copy(number: int) -> None:
-        entity = project.entities[number]
-        table = open_table(project, entity)
-        assert isinstance(table, FolderTable)
-        folder = table.places.folder
-        table.states().write(replace(loaded, place=folder, landed_in=folder, author=author_of(project, entity)))
-
-    with ThreadPoolExecutor(_FILLERS) as pool:
-        list(pool.map(copy, range(1, len(project.entities))))
+    """Load the first table of each flow, and give the flow's others landing states like it; then the summary of all."""
+    for first, *others in batched(project.entities, TABLES_PER_FLOW, strict=False):
+        _load(project, first)
+        loaded = open_table(project, first).state()
+        assert loaded is not None
+        with ThreadPoolExecutor(_FILLERS) as pool:
+            list(pool.map(partial(_copy, project, loaded), others))
     survey._remember(project, project.entities, time.monotonic() + 3_600)
+
+
+def _load(project: Project, entity: Entity) -> None:
+    observer: Any = _Nobody()
+    summary = run_load(project, LoadRequest(entities=(entity.id,), requested_by="benchmark"), observer)
+    assert summary["status"] == "success", summary
+
+
+def _copy(project: Project, loaded: LandingState, entity: Entity) -> None:
+    table = open_table(project, entity)
+    assert isinstance(table, FolderTable)
+    folder = table.places.folder
+    table.states().write(replace(loaded, place=folder, landed_in=folder, author=author_of(project, entity)))
 
 
 class _Nobody:
