@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import batched
@@ -135,9 +136,10 @@ def _serve_source(pipe: Connection, tables: int) -> None:
         for number in range(tables):
             server.execute(TABLE.format(number=number), DATABASE)
         pipe.send({"address": server.address, "password": DEFAULT_LOGINS["sa"]})
-        while pipe.recv() is None:
-            pipe.send(count[0])
-            count[0] = 0
+        with suppress(EOFError):  # whoever asks has ended
+            while pipe.recv() is None:
+                pipe.send(count[0])
+                count[0] = 0
 
 
 def _serve_lake(pipe: Connection, argument: tuple[Path, int]) -> None:
@@ -147,9 +149,10 @@ def _serve_lake(pipe: Connection, argument: tuple[Path, int]) -> None:
         for number in range(mirrors):
             lake.create_item(WORKSPACE, MIRROR.format(number=number))
         pipe.send({"url": lake.url, "name": lake.account_name, "key": lake.account_key})
-        while pipe.recv() is None:
-            pipe.send(len(lake.operations))
-            lake.operations.clear()
+        with suppress(EOFError):  # whoever asks has ended
+            while pipe.recv() is None:
+                pipe.send(len(lake.operations))
+                lake.operations.clear()
 
 
 def _write_project(directory: Path, source: dict[str, str], lake: dict[str, str], tables: int, sources: int) -> Path:
