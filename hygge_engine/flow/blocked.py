@@ -13,7 +13,7 @@ from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.continuing import landed_table, must_begin_again
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.planner import keys_of, look_at_place, window_of
-from hygge_engine.flow.reach import check_kept
+from hygge_engine.flow.reach import check_kept, forgotten
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -111,7 +111,7 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
     if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:
         return False
     high = home.high_water(settings.cursor)
-    return bool(check_kept(home.describe().name, high, opened.lower, state.watermark, settings))
+    return bool(check_kept(forgotten(home.describe().name, high, opened.lower, state), settings))
 
 
 def _check_intent(destination: Destination[Any], opened: OpenLoad) -> None:

@@ -105,6 +105,13 @@ def landed_table(polish: Polish, state: LandingState) -> SourceSchema:
     return replace(table, columns=tuple(column for column in table.columns if column.name in columns))
 
 
+def made_for(entity: Entity, file_format: str) -> str:
+    """What identifies the settings that all ranges of a load have to be read by, beside polish: what is expected of
+    their rows, and the kind of files."""
+    expected = entity.expectations.model_dump_json(exclude_defaults=True) if entity.expectations is not None else ""
+    return _digest(f"{file_format} {expected}")
+
+
 def polish_digest(entity: Entity) -> str:
     """What identifies the polish of an entity: its settings, without those that are left at their defaults, so that a
     version with further ones finds the same."""

@@ -33,9 +33,24 @@ def cannot_compare(destination: Destination[Any], polish: Polish, keys: Sequence
         return "its store does not replace rows by their key"
     if polish.source.resumes_without_key:
         return "its source may hold several versions of a row"
-    if column := undigested(polish.table.schema):
-        return f"values of the column {column} cannot be compared"
+    if unknown := undigested(polish.table.schema):
+        return f"values of the column {unknown} cannot be compared"
+    for column in polish.table.schema:
+        if column.name in keys and _is_equated(column.type, texts=destination.equates_texts):
+            return f"its store may take different values of the key's column {column.name} ({column.type}) for one"
     return ""
+
+
+def _is_equated(type_: pa.DataType, *, texts: bool) -> bool:
+    """Whether a store may take keys for one whose digests differ: 0.0 and -0.0, or ``texts`` by its collation. A delete
+    of the one that is gone would then remove the row of the other."""
+    kinds = pa.types
+    if kinds.is_floating(type_):
+        return True
+    if kinds.is_string(type_) or kinds.is_large_string(type_) or kinds.is_string_view(type_):
+        return texts
+    of_bytes = (kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary, kinds.is_binary_view)
+    return texts and any(is_kind(type_) for is_kind in of_bytes)
 
 
 def outlook(

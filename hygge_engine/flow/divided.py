@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hygge_engine.errors import LandingBroken
 from hygge_engine.expectations.checks import EXAMPLES
 from hygge_engine.expectations.rules import rules_of
+from hygge_engine.flow.continuing import made_for
 from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import may_repeat
 from hygge_engine.flow.planner import LoadPlanner, window_of
@@ -54,7 +55,7 @@ def divide(home: Home, destination: Destination[Any], lease: TableLease, planner
         return
     division = lease.new_division()
     destination.ranges(division).create(positions)
-    lease.write_changes(divided=Division(division, len(positions)))
+    lease.write_changes(divided=Division(division, len(positions), made_for=made_for(entity, lease.file_format)))
 
 
 def _needs_one_reader(

@@ -20,7 +20,14 @@ from hygge_engine.errors import (
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
 from hygge_engine.flow.claims import check_base, naming_owner
-from hygge_engine.flow.continuing import check_key, landed_table, must_begin_again, polish_digest, reading_order
+from hygge_engine.flow.continuing import (
+    check_key,
+    landed_table,
+    made_for,
+    must_begin_again,
+    polish_digest,
+    reading_order,
+)
 from hygge_engine.flow.difference import cannot_compare, digests_of, why_not_compared
 from hygge_engine.flow.digests import Digests
 from hygge_engine.flow.drift import RELOAD_HINT, compare
@@ -28,6 +35,7 @@ from hygge_engine.flow.reach import (
     Reach,
     Verdict,
     check_kept,
+    forgotten,
     lowered,
     not_tracked,
     on_backwards,
@@ -215,6 +223,9 @@ class LoadPlanner:
         """
         if (opened.mode == "reload" and opened.has_landed) or opened.is_all_read:
             return False  # nothing is left to read
+        division = opened.divided
+        if division is not None and division.made_for not in ("", made_for(self._entity, self._lease.file_format)):
+            return True  # what is staged was judged, or written, by other settings
         if not opened.has_landed and opened.divided is None and self._is_bounded_anew(opened):
             return True
         polish, state = self.polish(), self._lease.state
@@ -312,7 +323,7 @@ class LoadPlanner:
                 "an incremental load never sees their changes"
             )
         reach = reach_of(self._home, high, settings, self._mark(cursor, high) if mode == "changes" else None)
-        if mode == "changes":
+        if mode == "changes" and not self._tracks_changes:
             reach = with_memory(reach, settings, self._lease.state)
         upper = reach.upper
         if settings.lag_seconds and not self.reloads:
@@ -370,10 +381,13 @@ class LoadPlanner:
 
     def _is_expired(self, lower: str) -> bool:
         """Raises ChangesExpired where ``on_expired`` is fail."""
-        settings, mark = self._entity.watermark, self._lease.state.watermark
+        settings, high = self._entity.watermark, self._home.high_water(CHANGE_TRACKING)
         if settings is None:
             return False
-        found = check_kept(self.describe().name, self._home.high_water(CHANGE_TRACKING), lower, mark, settings)
+        missed = forgotten(self.describe().name, high, lower, replace(self._lease.state, went_back=""))
+        if missed and settings.on_expired == "fail" and not high.may_lag:
+            self._lease.note_back(missed)  # versions count up, and would soon be within what is known again
+        found = check_kept(forgotten(self.describe().name, high, lower, self._lease.state), settings)
         self._notes += filter(None, [found])
         return bool(found)
 

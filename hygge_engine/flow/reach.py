@@ -42,10 +42,10 @@ def verdict_on(reach: Reach, settings: WatermarkSettings) -> Verdict | None:
     return on_expired(reach.forgotten, settings) or on_backwards(reach.back, settings)
 
 
-def check_kept(name: str, high: HighWater, lower: str, mark: Watermark | None, settings: WatermarkSettings) -> str:
-    """Why a source's changes after version ``lower`` are no longer known, and that the table is reloaded, as a clause;
-    empty where all are. Raises ChangesExpired where the settings want no reload."""
-    verdict = on_expired(forgotten(name, high, lower, mark), settings)
+def check_kept(found: str, settings: WatermarkSettings) -> str:
+    """That a table is reloaded whose changes are no longer known, ``found`` as by `forgotten`, as a clause; empty where
+    all are. Raises ChangesExpired where the settings want no reload."""
+    verdict = on_expired(found, settings)
     if verdict is None:
         return ""
     verdict.check()
@@ -112,25 +112,29 @@ def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None
     mark, opened = state.watermark, state.open
     if mark is not None:
         mark.check_cursor(Watermark(settings.cursor, high.type, order=high.order))
-    reach = with_memory(reach_of(home, high, settings, mark), settings, state)
-    if not settings.change_tracking or (opened is not None and opened.mode == "reload"):
+    reach = reach_of(home, high, settings, mark)
+    if not settings.change_tracking:
+        return with_memory(reach, settings, state)
+    if opened is not None and opened.mode == "reload":
         return reach
     lower = mark.value if mark is not None else None
     if opened is not None and opened.lower is not None:
         lower = opened.lower
     if lower is None:
         raise not_tracked()
-    return replace(reach, forgotten=forgotten(home.describe().name, high, lower, mark))
+    return replace(reach, forgotten=forgotten(home.describe().name, high, lower, state))
 
 
-def forgotten(name: str, high: HighWater, lower: str, mark: Watermark | None) -> str:
+def forgotten(name: str, high: HighWater, lower: str, state: LandingState) -> str:
     """Which changes of a source after version ``lower`` are not known any more, as a clause; empty where all are.
 
-    ``mark`` is the watermark of its table. Where it is of another stretch of kept changes, some between are not known.
+    Where the table's watermark is of another stretch of kept changes, some between are not known. What an earlier load
+    has missed is missed until a reload, whatever versions have been reached since.
     """
+    mark = state.watermark
     goes_on = mark is None or not (mark.since and high.since) or mark.since == high.since
     if goes_on and Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
-        return ""
+        return f"{state.went_back}, as an earlier load has found" if state.went_back else ""
     found = f"{name} was loaded up to version {lower}, its changes are known from {high.oldest} to {high.value}"
     return found if goes_on else f"{found}, and were not kept until version {high.since}"
 

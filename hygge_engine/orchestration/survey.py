@@ -178,7 +178,7 @@ class _Known:
         mark, cursor = state.watermark, entity.watermark.cursor if entity.watermark else ""
         if mark is None or mark.value is None or mark.column != cursor:
             return None
-        return _Candidate(entity, table, state, Asked(entity.home, cursor, mark.value, _began(state)))
+        return _Candidate(entity, table, state, Asked(entity.home, cursor, mark.value))
 
     def _of(self, table: FolderTable) -> tuple[dict[str, Entry], dict[str, PathInfo]]:
         key = (table.lake.url, table.places.journal)
@@ -195,16 +195,6 @@ class _Known:
         looked = entry.looked_at()
         share = sha256(entity.id.encode()).digest()[0] / 255
         return looked is not None and timedelta(0) <= self._now - looked <= LOOK_INTERVAL * (0.5 + share / 2)
-
-
-def _began(state: LandingState) -> datetime:
-    """When the newest load of a table has begun, by the clock of its machine; long ago where that is unknown."""
-    unknown = datetime.min.replace(tzinfo=UTC)
-    try:
-        moment = datetime.fromisoformat(state.author.began) if state.author else unknown
-    except ValueError:
-        return unknown
-    return moment if moment.tzinfo else unknown
 
 
 def remember_states(project: Project, results: Sequence[EntityPayload]) -> None:

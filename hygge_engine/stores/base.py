@@ -135,9 +135,10 @@ class Destination[L: TableLease](ABC):
     where it does not, each version of a row lands once. ``merges_marked_alone``: of a table's first rows it does so
     only where they are marked. ``needs_key`` refuses increments of a source without a key.
     ``names`` says which columns it can hold. ``keeps_digests``: it has a place for digests of what has landed, so that
-    reloads can compare; ``deletes_first``: in what they land, deletes have to come before upserts. ``divides``: a load
-    can be read in ranges by several attempts at once; ``replaces_at_once``: all rows of a reload have to become visible
-    by one intent. ``L`` is the kind of hold that the store has on its tables.
+    reloads can compare; ``equates_texts``: texts, or bytes, that differ may be one key to it; ``deletes_first``: in
+    what they land, deletes have to come before upserts. ``divides``: a load can be read in ranges by several attempts
+    at once; ``replaces_at_once``: all rows of a reload have to become visible by one intent. ``L`` is the kind of hold
+    that the store has on its tables.
     """
 
     schema_name: str = ""
@@ -148,6 +149,7 @@ class Destination[L: TableLease](ABC):
     merges_marked_alone: bool = False
     needs_key: bool = False
     keeps_digests: bool = False
+    equates_texts: bool = False
     deletes_first: bool = False
     divides: bool = False
     replaces_at_once: bool = False

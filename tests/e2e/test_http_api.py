@@ -102,7 +102,7 @@ def test_what_was_loaded_can_be_asked(app: App) -> None:
     assert app.call("GET", "/api/runs/nothing").status_code == HTTPStatus.NOT_FOUND
     flows = app.call("GET", "/api/flows").json()["flows"]
     assert [(flow["name"], [entity["name"] for entity in flow["entities"]]) for flow in flows] == [
-        ("shop", ["parcels", "labels"])
+        ("shop", ["labels", "parcels"])
     ]
 
 

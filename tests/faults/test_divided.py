@@ -162,16 +162,35 @@ def test_rows_that_are_not_as_expected_land_in_no_part(
     world.check()
 
 
-@pytest.mark.parametrize("lost", ["00002.json", "*.parquet"])
+def test_what_is_expected_meanwhile_is_expected_of_all_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = divided_world(tmp_path, monkeypatch)
+    world.source.rows |= {id_: ("odd" if id_ == 1 else "even", stamp) for id_, (_, stamp) in world.source.rows.items()}
+    begun: list[int] = []
+
+    def expect_more() -> None:
+        begun.append(len(begun))
+        if len(begun) == 4:  # the range of the odd row has been read by then
+            rule = {"accepted_values": {"columns": {"value": ["even"]}}}
+            world.entity = replace(world.entity, expectations=ExpectationsSettings.model_validate(rule))
+
+    result = load(world, "load", between=expect_more)
+    assert (result.status, result.error) == ("failed", "expectations.failed")
+    assert json.loads(result.expectations)["failed"] == {"accepted_values(value)": 1}
+
+
+@pytest.mark.parametrize("lost", ["00002.json", "*.parquet", "00002.json as another's"])
 def test_ranges_that_are_lost_are_read_again(lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = divided_world(tmp_path, monkeypatch)
     found: list[Path] = []
 
     def lose() -> None:
-        there = sorted((world.root / world.layout.staging).glob(f"*/{lost}"))
+        there = sorted((world.root / world.layout.staging).glob(f"*/{lost.partition(' ')[0]}"))
         if there and not found:
             found.append(there[0])
-            there[0].unlink()
+            if " " in lost:
+                there[0].write_bytes((there[0].parent / "00001.json").read_bytes())
+            else:
+                there[0].unlink()
 
     assert load(world, "load", between=lose).status == "done"
     assert found

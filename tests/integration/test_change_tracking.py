@@ -262,6 +262,23 @@ def test_changes_while_none_were_kept_are_not_passed_over(world: TrackedShop, ga
     world.check()
 
 
+def test_changes_that_were_missed_stay_missed_however_far_versions_count_on(world: TrackedShop) -> None:
+    world.sql("UPDATE dbo.items SET name = N'y' WHERE id = 1")
+    world.load()
+    world.sql(
+        "ALTER TABLE dbo.items DISABLE CHANGE_TRACKING",
+        f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = OFF",
+        "DELETE FROM dbo.items WHERE id = 2",
+        f"ALTER DATABASE {DATABASE} SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS, AUTO_CLEANUP = ON)",
+        "ALTER TABLE dbo.items ENABLE CHANGE_TRACKING",
+    )
+    world.check_foretold(world.run(), "its changes are known from")
+    world.sql(*["UPDATE dbo.items SET name = N'x' WHERE id = 1"] * 12)
+    world.check_foretold(world.run(), "as an earlier load has found")
+    world.load("--run-type", "full_drop")
+    world.check()
+
+
 def test_a_table_that_was_loaded_by_a_column_is_reloaded_first(world: TrackedShop) -> None:
     world.write("{ column: at }")
     world.load()

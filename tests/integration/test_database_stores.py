@@ -123,7 +123,11 @@ def test_a_difference_respells_a_key_that_the_database_takes_for_the_same(wareho
     respelt = table.rows.pop(1)
     warehouse.load()
     table.rows = {1: respelt}
-    assert "1 new or changed, 1 deleted" in warehouse.run("respelt", "full_drop").message
+    warehouse.run("respelt", "full_drop")
+    assert [row[0] for row in warehouse.ask("SELECT k0 FROM things")] == ["A"]
+    again = warehouse.run("again", "full_drop").message
+    # Where the database may take "a" for "A", a delete of one might remove the other's row.
+    assert ("by difference: 0 new or changed, 0 deleted" in again) != ("may take different values" in again)
     assert [row[0] for row in warehouse.ask("SELECT k0 FROM things")] == ["A"]
 
 

@@ -90,7 +90,7 @@ def test_every_key_has_a_meaning_in_the_reference(section: ReferenceSection) -> 
 
 def test_the_reference_says_what_the_models_know() -> None:
     page = write_reference(read_meanings(CONFIGURATION))
-    assert "| `concurrency` | whole number, 1 to 256 | `8` | entities moved at once in a load |" in page
+    assert "| `concurrency` | whole number, 1 to 256 | `8` | entities moved at once in a load, 1 to 256 |" in page
     assert re.search(r"\| `password` \| secret text \|  \| .+ \|", page)
     assert re.search(r"\| `server` \| text \| \*required\* \| ", page)
     assert "| `auth` | `sql` · `managed_identity` · " in page

@@ -494,7 +494,8 @@ class MssqlHome:
         if oldest is None:
             reason, hint = explain_missing_grant(self._open(), source.tracked, source.name)
             raise CursorUnusable(reason, hint=hint)
-        return HighWater(str(current), "version", oldest=str(oldest), since=self._tracked_since(source.tracked))
+        since, lags = self._tracked_since(source.tracked), self._connection.application_intent != "read_write"
+        return HighWater(str(current), "version", oldest=str(oldest), since=since, may_lag=lags)
 
     def _tracked_since(self, table: str) -> str:
         """From which version on changes have been kept without a break; empty from a server that does not say."""

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import batched
 from typing import Any
@@ -35,7 +34,7 @@ from hygge_engine.watermark.values import order_of
 
 _log = logging.getLogger(__name__)
 
-# Tables whose rows, and whose changes, one statement is about.
+# Tables whose rows, and whose versions, one statement is about.
 TABLES_AT_ONCE = 180
 TRACKED_AT_ONCE = 400
 
@@ -51,13 +50,6 @@ LOCK_MILLISECONDS = 500
 
 # Statements that fail because of one of their tables are divided until it is found, as long as not more than this fail.
 MOST_FAILURES = 24
-
-# Which part of the time that changes are kept a watermark of Change Tracking may stay where it is.
-_PART_OF_RETENTION = 4
-
-_RETENTION = """\
-SELECT retention_period, retention_period_units FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
-_RETENTION_UNITS = {1: timedelta(minutes=1), 2: timedelta(hours=1), 3: timedelta(days=1)}
 
 _CURRENT_VERSION = "SELECT CHANGE_TRACKING_CURRENT_VERSION()"
 _BEGAN = """\
@@ -75,12 +67,11 @@ _DIGITS = "2001-02-03T04:05:06.1234567"
 
 @dataclass(frozen=True)
 class Asked:
-    """A table, and up to where it was loaded: ``reached`` by ``cursor``, by a load that began at ``began``."""
+    """A table, and up to where it was loaded: ``reached`` by ``cursor``."""
 
     settings: MssqlHomeSettings
     cursor: str
     reached: str
-    began: datetime
 
 
 class NotSurveyed(Exception):
@@ -231,33 +222,19 @@ class _Survey:
         return known
 
     def _of_rowversions(self, tables: Sequence[tuple[_Table, SourceColumn]]) -> list[tuple[_Table, HighWater]]:
-        """Of tables with rowversions. Where none is as new as the watermark, that is as good a bound as the newest that
-        may be read up to."""
+        """Of tables with rowversions that the database has given out none of since. Where it has, an activity moves the
+        watermark on: one that stays behind would not show that the database was restored."""
         if self._one(_UPDATEABILITY) == "READ_ONLY":
             return []
         lowest = to_text(tables[0][1], self._one(_LOWEST_ACTIVE))
-        moved = [(table, column) for table, column in tables if table.asked.reached != lowest]
-        largest = self._largest([(table, column) for table, column in moved if table.is_cheap(column)])
         known = {table.name for table, _ in tables if table.asked.reached == lowest}
-        for table, _ in moved:
-            if table.name in largest:
-                reached = order_of(table.asked.reached, "binary")
-                if order_of(largest[table.name][0], "binary") < reached <= order_of(lowest, "binary"):
-                    known.add(table.name)
         empty = self._without_nulls([pair for pair in tables if pair[0].name in known])
         return [(table, HighWater(table.asked.reached, "binary")) for table, _ in tables if table.name in empty]
 
     def _of_changes(self, tables: Sequence[_Table]) -> list[tuple[_Table, HighWater]]:
-        """Of tables that are tracked. Where none of a table's rows has changed since its watermark, that is as good a
-        bound as the current version, as long as it is young enough not to be forgotten before the next look."""
+        """Of tables that are tracked, in a database that has had no change since, as in `_of_rowversions`."""
         current = whole(self._one(_CURRENT_VERSION), "Asking for the current version of Change Tracking")
-        behind = [table for table in tables if int(table.asked.reached) < current]
         unchanged = {table.name for table in tables if int(table.asked.reached) == current}
-        if behind:
-            oldest = datetime.now(UTC) - self._retention() / _PART_OF_RETENTION
-            young = [table for table in behind if oldest <= table.asked.began <= datetime.now(UTC)]
-            unchanged |= {name for name, count in self._changes(young).items() if count == 0}
-        # Afterwards: what was cleaned up while changes were counted may have been among them.
         versions = self._versions(tables)
         return [
             (table, HighWater(table.asked.reached, "version", oldest=oldest, since=since))
@@ -283,14 +260,6 @@ class _Survey:
             found |= {table.name for (table, _), (nulls,) in self._numbered(some, _nulls_of) if nulls == 0}
         return found
 
-    def _changes(self, tables: Sequence[_Table]) -> dict[str, int]:
-        """How many rows of each table have changed since its watermark."""
-        found = {}
-        for some in batched(tables, TRACKED_AT_ONCE, strict=False):
-            for table, (changes,) in self._numbered(some, _changes_of):
-                found[table.name] = whole(changes, "Counting changes")
-        return found
-
     def _versions(self, tables: Sequence[_Table]) -> dict[int, tuple[str, str]]:
         """From which version on the changes of each table are known, and since when without a break, by its id."""
         found, began = {}, {}
@@ -304,12 +273,6 @@ class _Survey:
                     oldest_text = str(whole(oldest, "Reading versions"))
                     found[table.described.id] = oldest_text, began[table.described.id]
         return found
-
-    def _retention(self) -> timedelta:
-        """How long changes are kept; no time at all where the server does not say."""
-        for period, unit in self._ask(_RETENTION, 1):
-            return whole(period, "Reading the retention of changes") * _RETENTION_UNITS.get(unit, timedelta(0))
-        return timedelta(0)
 
     def _clock(self, column: SourceColumn) -> str | None:
         """The server's time as a value of columns like this one, asked once; None for what is no time, and from a
@@ -394,11 +357,6 @@ def _nulls_of(number: int, pair: tuple[_Table, SourceColumn]) -> str:
     table, column = pair
     source = table.described.source.sql
     return f"SELECT {number} AS number, COUNT_BIG(*) AS nulls FROM {source} WHERE {quote(column.name)} IS NULL"  # noqa: S608 - quoted
-
-
-def _changes_of(number: int, table: _Table) -> str:
-    changes = f"CHANGETABLE(CHANGES {table.described.source.tracked}, {int(table.asked.reached)})"
-    return f"SELECT {number} AS number, COUNT_BIG(*) AS changes FROM {changes} AS t{number}"  # noqa: S608 - quoted
 
 
 def _oldest_of(number: int, table: _Table) -> str:

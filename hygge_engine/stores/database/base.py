@@ -90,10 +90,11 @@ class Transaction(Protocol):
 class Database(ABC):
     """One database. Each method opens its own connection: what a load holds between two calls is only its state.
 
-    ``names`` are those that columns may have.
+    ``names`` are those that columns may have. ``equates_texts``: keys of texts or bytes that differ may be one to it.
     """
 
     names: ColumnNames = ColumnNames(taken=(ROW_NUMBER, DELETED))
+    equates_texts = False
 
     @abstractmethod
     def now(self) -> datetime:

@@ -49,6 +49,7 @@ class DatabaseTable(Destination[DatabaseTableLease]):
         self.schema_name = schema_name
         self.table_name = table
         self.names = database.names
+        self.equates_texts = database.equates_texts
         self.key_columns = key_columns
 
     def state(self) -> LandingState | None:

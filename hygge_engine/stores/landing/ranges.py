@@ -43,9 +43,10 @@ _RENEWED_BELOW = timedelta(seconds=OWNERSHIP_SECONDS * 0.7)
 class RangeState:
     """How far one range has been read. ``position`` is the home's; ``seen``, ``boundary`` and ``checked`` are what an
     open load keeps of its rows, of those of this range; ``notes`` are for the journal. Once it is ``done`` nothing of
-    it changes any more."""
+    it changes any more. ``number``: which range it is, from 0; None where another version has written it."""
 
     position: list[str]
+    number: int | None = None
     epoch: int = 0
     staged: tuple[StagedFile, ...] = ()
     done: bool = False
@@ -113,6 +114,12 @@ class RangeFile(DocumentFile[RangeState]):
     def _decode(self, data: bytes) -> tuple[RangeState, str]:
         return RangeState.from_json(data, self.path)
 
+    def read(self) -> RangeState | None:
+        """See `DocumentFile.read`; None also for another range's document in the place of this one's."""
+        found = super().read()
+        number = int(self.path.rpartition("/")[2].removesuffix(".json"))
+        return found if found is not None and found.number in (None, number) else None
+
 
 class Ranges:
     """The documents and staged files of one division, all in one folder."""
@@ -131,7 +138,9 @@ class Ranges:
         def write(number: int) -> None:
             # Only where there is none: a request that is repeated must not meet one that has moved on meanwhile.
             with suppress(LakeConditionNotMet):
-                self._lake.put(self._path(number), RangeState(positions[number]).to_json("made"), if_absent=True)
+                self._lake.put(
+                    self._path(number), RangeState(positions[number], number).to_json("made"), if_absent=True
+                )
 
         _for_each(write, len(positions))
 

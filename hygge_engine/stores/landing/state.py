@@ -128,12 +128,14 @@ class Snapshot:
 class Division:
     """The ranges that an open load is read in (docs/divided.md). ``id`` names their documents and staged files, and
     begins with the epoch that made them. ``files`` is how many staged files all ranges have together, None until all
-    are read; ``published`` of them are committed."""
+    are read; ``published`` of them are committed. ``made_for`` identifies by what settings its rows are judged and
+    written; empty where another version has made it."""
 
     id: str
     count: int
     files: int | None = None
     published: int = 0
+    made_for: str = ""
 
 
 @dataclass(frozen=True)

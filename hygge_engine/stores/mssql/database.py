@@ -62,6 +62,7 @@ class MssqlDatabase(Database):
         longest=MOST_CHARACTERS,
         most=_MOST_COLUMNS - len((ROW_NUMBER, DELETED)),
     )
+    equates_texts = True
 
     def __init__(self, connection: MssqlConnection, schema: str) -> None:
         self._connection = connection
