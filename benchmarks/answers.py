@@ -11,7 +11,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks import memory
 from benchmarks.journal import history
 from devcloud.onelake import OneLake
 from hygge_engine.journal import EntityRunRow
@@ -162,30 +162,16 @@ def _measure(pipe: Connection, directory: Path, name: str) -> None:
     began, used = time.perf_counter(), time.process_time()
     ANSWERS[name](project)
     seconds, processor = time.perf_counter() - began, time.process_time() - used
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    pipe.send({"s": seconds, "processor": processor, "peak": int(peak) / 1024})
+    pipe.send({"s": seconds, "processor": processor, "peak": memory.peak_megabytes()})
 
 
 def _command(directory: Path, name: str) -> dict[str, float]:
     began = time.perf_counter()
-    arguments = [sys.executable, "-c", _MEASURED, *COMMANDS[name], "--project", str(directory)]
+    arguments = [sys.executable, "-c", memory.COMMAND, *COMMANDS[name], "--project", str(directory)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - began
     processor, peak = map(float, done.stderr.split()[-2:])
     return {"s": seconds, "processor": processor, "peak": peak}
-
-
-# Runs the command line, then writes its processor seconds and the process's peak in MB. Not by getrusage: a process
-# inherits the peak of the one that has started it.
-_MEASURED = """\
-import pathlib, re, sys, time
-from hygge_engine.cli import main
-try:
-    main()
-finally:
-    (peak,) = re.findall(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())
-    print(time.process_time(), int(peak) / 1024, file=sys.stderr)
-"""
 
 
 class _Client:

@@ -23,12 +23,10 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
-from benchmarks.main_job import LOGIN, PASSWORD, PROJECT, WORKSPACE, lake
-from benchmarks.million import DATABASE, ROWS, TABLE
+from benchmarks.main_job import PROJECT, WORKSPACE, lake
+from benchmarks.million import DATABASE, fill, variables_of
 from devcloud.functions import FunctionsHost
 from devcloud.sqlserver.child import run_in_child
-from hygge_engine.homes.mssql.sessions import open_session
-from hygge_engine.homes.mssql.settings import MssqlConnection
 
 LIMIT_MB = 350.0
 
@@ -92,15 +90,8 @@ def main() -> int:
         run_in_child(databases=[DATABASE]) as server,
         lake(Path(folder) / "lake") as facts,
     ):
-        _fill(server, arguments.rows)
-        variables = {
-            "SERVER": server,
-            "LOGIN": LOGIN,
-            "SECRET": PASSWORD,
-            "URL": facts["url"],
-            "ACCOUNT": facts["account_name"],
-            "ACCOUNT_KEY": facts["account_key"],
-        }
+        fill(server, arguments.rows)
+        variables = variables_of(server, facts)
         print(f"{arguments.rows:,} rows, {os.cpu_count()} cores that server, lake and instances share")
         for instances in arguments.instances:
             directory = Path(folder) / f"with-{instances}"
@@ -116,16 +107,6 @@ def main() -> int:
                 flush=True,
             )
     return int(any(outcome.wrong or outcome.megabytes > LIMIT_MB for outcome in outcomes))
-
-
-def _fill(server: str, rows: int) -> None:
-    connection = MssqlConnection.model_validate(
-        {"server": server, "database": DATABASE, "username": LOGIN, "password": PASSWORD, "encrypt": False}
-    )
-    session = open_session(connection)
-    for statement in (TABLE, ROWS.format(rows=rows)):
-        session.execute(statement, doing="making the table")
-    session.close()
 
 
 def _write_project(project: Path, rows: int) -> str:

@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks import memory
 from devcloud.onelake import OneLake
 from devcloud.sqlserver import DEFAULT_LOGINS, SqlServer
 from devcloud.sqlserver.executor import Executor
@@ -69,18 +70,6 @@ TABLE = (
 
 _FILLERS = 8
 
-# Runs the command line, then writes its processor seconds and the process's peak in MB. Not by getrusage: a process
-# inherits the peak of the one that has started it.
-_MEASURED = """\
-import pathlib, re, sys, time
-from hygge_engine.cli import main
-try:
-    main()
-finally:
-    (peak,) = re.findall(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())
-    print(time.process_time(), int(peak) / 1024, file=sys.stderr)
-"""
-
 
 class _Counted:
     """A server in a process of its own; ``count`` is what it has been asked since the last time."""
@@ -110,7 +99,7 @@ def main() -> int:
         print(f"{'tables':>8}{'idle':>8}{'s':>8}{'processor s':>13}{'peak MB':>9}{'requests':>10}{'statements':>12}")
         source.count(), lake.count()
         began = time.perf_counter()
-        command = [sys.executable, "-c", _MEASURED, "go", "--json", "--verbose", "--project", str(directory)]
+        command = [sys.executable, "-c", memory.COMMAND, "go", "--json", "--verbose", "--project", str(directory)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
         seconds = time.perf_counter() - began
         processor, peak = map(float, done.stderr.split()[-2:])

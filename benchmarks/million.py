@@ -46,21 +46,8 @@ def main() -> int:
         run_in_child(databases=[DATABASE]) as server,
         lake(Path(folder) / "lake") as facts,
     ):
-        connection = MssqlConnection.model_validate(
-            {"server": server, "database": DATABASE, "username": LOGIN, "password": PASSWORD, "encrypt": False}
-        )
-        session = open_session(connection)
-        for statement in (TABLE, ROWS.format(rows=rows)):
-            session.execute(statement, doing="making the table")
-        session.close()
-        variables = {
-            "SERVER": server,
-            "LOGIN": LOGIN,
-            "SECRET": PASSWORD,
-            "URL": facts["url"],
-            "ACCOUNT": facts["account_name"],
-            "ACCOUNT_KEY": facts["account_key"],
-        }
+        fill(server, rows)
+        variables = variables_of(server, facts)
         for name, store in _stores().items():
             project = Path(folder) / name.split()[0]
             _write(project, store, at_once)
@@ -75,6 +62,29 @@ def main() -> int:
                 flush=True,
             )
     return 0 if whole else 1
+
+
+def fill(server: str, rows: int) -> None:
+    """Make the table."""
+    connection = MssqlConnection.model_validate(
+        {"server": server, "database": DATABASE, "username": LOGIN, "password": PASSWORD, "encrypt": False}
+    )
+    session = open_session(connection)
+    for statement in (TABLE, ROWS.format(rows=rows)):
+        session.execute(statement, doing="making the table")
+    session.close()
+
+
+def variables_of(server: str, facts: dict[str, str]) -> dict[str, str]:
+    """What the projects leave to the environment: the server's address, and the lake's as `lake` tells them."""
+    return {
+        "SERVER": server,
+        "LOGIN": LOGIN,
+        "SECRET": PASSWORD,
+        "URL": facts["url"],
+        "ACCOUNT": facts["account_name"],
+        "ACCOUNT_KEY": facts["account_key"],
+    }
 
 
 def _stores() -> dict[str, str]:

@@ -46,6 +46,24 @@ print(json.dumps(found.to_json() | figures))
 """
 
 
+def orders(number: pl.Expr, seed: pl.Expr) -> pl.DataFrame:
+    """Rows of an invented table of orders, by their numbers; ``seed`` decides what they hold."""
+    return pl.select(
+        id=number,
+        customer=seed.hash(1) % 100_000,
+        quantity=(seed.hash(2) % 50).cast(pl.Int32),
+        price=(seed.hash(3) % 10_000_000).cast(pl.Decimal(19, 4)) / 100,
+        discount=(seed.hash(4) % 100).cast(pl.Float64) / 100,
+        flag=number % 3 == 0,
+        ordered=(pl.lit(datetime(2020, 1, 1)).dt.date() + (number % 2000) * timedelta(days=1)),
+        modified=pl.lit(datetime(2020, 1, 1, tzinfo=UTC)) + number * timedelta(seconds=1),
+        status=pl.format("status {}", number % 7),
+        comment=pl.format("comment {} of order {}", seed.hash(5), number),
+        place=pl.format("place {}", seed.hash(6) % 1000),
+        code=seed.hash(7).cast(pl.String),
+    )
+
+
 def write_project(directory: Path, rows: int, store: str) -> None:
     (directory / "hygge.yml").write_text("name: bench\n")
     flow = directory / "flows/bench"
@@ -57,20 +75,7 @@ def write_project(directory: Path, rows: int, store: str) -> None:
     )
     (directory / "source").mkdir()
     number = pl.int_range(rows, dtype=pl.Int64)
-    pl.select(
-        id=number,
-        customer=number.hash(1) % 100_000,
-        quantity=(number.hash(2) % 50).cast(pl.Int32),
-        price=(number.hash(3) % 10_000_000).cast(pl.Decimal(19, 4)) / 100,
-        discount=(number.hash(4) % 100).cast(pl.Float64) / 100,
-        flag=number % 3 == 0,
-        ordered=(pl.lit(datetime(2020, 1, 1)).dt.date() + (number % 2000) * timedelta(days=1)),
-        modified=pl.lit(datetime(2020, 1, 1, tzinfo=UTC)) + number * timedelta(seconds=1),
-        status=pl.format("status {}", number % 7),
-        comment=pl.format("comment {} of order {}", number.hash(5), number),
-        place=pl.format("place {}", number.hash(6) % 1000),
-        code=number.hash(7).cast(pl.String),
-    ).write_parquet(directory / "source/orders.parquet", row_group_size=ROW_GROUP)
+    orders(number, number).write_parquet(directory / "source/orders.parquet", row_group_size=ROW_GROUP)
 
 
 def measure(rows: int, store: str) -> dict[str, Any]:

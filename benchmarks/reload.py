@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -26,6 +24,8 @@ from unittest.mock import patch
 import polars as pl
 import pyarrow as pa
 
+from benchmarks import memory
+from benchmarks.reconcile import orders
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
@@ -68,20 +68,7 @@ def frame(first: int, rows: int, *, changed: int, version: int) -> pl.DataFrame:
     """Rows from a number on; those below ``changed`` are of this version, the others of the one before."""
     number = pl.int_range(first, first + rows, dtype=pl.Int64)
     seed = number * 1_000 + pl.when(number < changed).then(version).otherwise(version - 1)
-    return pl.select(
-        id=number,
-        customer=seed.hash(1) % 100_000,
-        quantity=(seed.hash(2) % 50).cast(pl.Int32),
-        price=(seed.hash(3) % 10_000_000).cast(pl.Decimal(19, 4)) / 100,
-        discount=(seed.hash(4) % 100).cast(pl.Float64) / 100,
-        flag=number % 3 == 0,
-        ordered=(pl.lit(datetime(2020, 1, 1)).dt.date() + (number % 2000) * timedelta(days=1)),
-        modified=pl.lit(datetime(2020, 1, 1, tzinfo=UTC)) + number * timedelta(seconds=1),
-        status=pl.format("status {}", number % 7),
-        comment=pl.format("comment {} of order {}", seed.hash(5), number),
-        place=pl.format("place {}", seed.hash(6) % 1000),
-        code=seed.hash(7).cast(pl.String),
-    ).with_columns(pl.col("customer").cast(pl.Int64))
+    return orders(number, seed).with_columns(pl.col("customer").cast(pl.Int64))
 
 
 class MadeUpHome:
@@ -152,15 +139,13 @@ def load(directory: Path, load_id: str, rows: int, changed: int, version: int, r
     (path,) = (directory / "lake").rglob("landing/*/orders.json")
     snapshot = LandingState.from_json(path.read_bytes(), "")[0].true_snapshot
     used = resource.getrusage(resource.RUSAGE_SELF)
-    # Not by getrusage: a process inherits the peak of the one that has started it.
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return {
         "status": f"{result.status} {result.error} {result.message}",
         "seconds": time.monotonic() - began,
         "processor": used.ru_utime + used.ru_stime,
         "rows": result.rows,
         "bytes": result.bytes,
-        "peak": int(peak) * 1024,
+        "peak": int(memory.peak_megabytes() * 1024 * 1024),
         "snapshot": sum(file.length for file in snapshot.files) if snapshot is not None else 0,
     }
 

@@ -43,14 +43,13 @@ def cannot_compare(destination: Destination[Any], polish: Polish, keys: Sequence
 
 def _is_equated(type_: pa.DataType, *, texts: bool) -> bool:
     """Whether a store may take keys for one whose digests differ: 0.0 and -0.0, or ``texts`` by its collation. A delete
-    of the one that is gone would then remove the row of the other."""
+    of the one that is gone would then remove the row of the other. Of types that have a digest."""
     kinds = pa.types
-    if kinds.is_floating(type_):
+    if texts and (kinds.is_string(type_) or kinds.is_large_string(type_)):
         return True
-    if kinds.is_string(type_) or kinds.is_large_string(type_) or kinds.is_string_view(type_):
-        return texts
-    of_bytes = (kinds.is_binary, kinds.is_large_binary, kinds.is_fixed_size_binary, kinds.is_binary_view)
-    return texts and any(is_kind(type_) for is_kind in of_bytes)
+    if texts and (kinds.is_binary(type_) or kinds.is_large_binary(type_)):
+        return True
+    return kinds.is_floating(type_)
 
 
 def outlook(

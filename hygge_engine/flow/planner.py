@@ -384,10 +384,10 @@ class LoadPlanner:
         settings, high = self._entity.watermark, self._home.high_water(CHANGE_TRACKING)
         if settings is None:
             return False
-        missed = forgotten(self.describe().name, high, lower, replace(self._lease.state, went_back=""))
-        if missed and settings.on_expired == "fail" and not high.may_lag:
+        missed = forgotten(self.describe().name, high, lower, self._lease.state)
+        if missed and settings.on_expired == "fail" and not (high.may_lag or self._lease.state.went_back):
             self._lease.note_back(missed)  # versions count up, and would soon be within what is known again
-        found = check_kept(forgotten(self.describe().name, high, lower, self._lease.state), settings)
+        found = check_kept(missed, settings)
         self._notes += filter(None, [found])
         return bool(found)
 

@@ -58,11 +58,8 @@ class ReloadWorld(World):
 
     def read(self) -> list[str]:
         """The mirrored table, with all bits of its values."""
-        self.tick()
-        self.tick()
-        try:
-            table = self.replicator.table("dbo", "things")
-        except KeyError:
+        table = self.followed()
+        if table is None:
             return []
         return sorted(map(repr, table.select(self.things.schema.names).cast(self.things.schema).to_pylist()))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pyarrow as pa
 from pydantic import SecretStr
 
 from devcloud.replicator import Replicator, check_landing_zone
@@ -271,14 +272,20 @@ class World:
         raise AssertionError(f"{load_id} did not settle")
 
     def mirrored(self) -> list[Row]:
-        """The table as a Fabric reader sees it, once the replicator has caught up."""
+        """The rows as a Fabric reader sees them, once the replicator has caught up."""
+        table = self.followed()
+        if table is None:
+            return []
+        return sorted(zip(*(table[name].to_pylist() for name in ("id", "value", "modified")), strict=True))
+
+    def followed(self) -> pa.Table | None:
+        """The mirrored table, once the replicator has caught up; None where there is none."""
         self.tick()
         self.tick()
         try:
-            table = self.replicator.table("dbo", "things")
+            return self.replicator.table("dbo", "things")
         except KeyError:
-            return []
-        return sorted(zip(*(table[name].to_pylist() for name in ("id", "value", "modified")), strict=True))
+            return None
 
     def state(self) -> LandingState:
         return LandingState.from_json((self.root / self.layout.state).read_bytes(), "")[0]

@@ -25,9 +25,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleClient]:
 
 @pytest.fixture
 def client(shared: SampleClient) -> Iterator[SampleClient]:
-    for left in shared.folder.iterdir():
-        if left.is_file():
-            left.unlink()
+    shared.forget()
     yield shared
     shared.host.faults.clear()
 

@@ -29,9 +29,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleClient]:
 @pytest.fixture
 def client(shared: SampleClient) -> Iterator[SampleClient]:
     """Two instances that have nothing to do; those that a test took away are replaced by others."""
-    for left in shared.folder.iterdir():
-        if left.is_file():
-            left.unlink()
+    shared.forget()
     wait_until(lambda: all(state == "ready" for state in states(shared.host).values()))
     while len(shared.host.instances) < 2:
         assert order(shared, "POST", "instances").status_code == 200

@@ -260,13 +260,16 @@ class TableLease(ABC):
         state may just have been dropped, or an unknown one just landed in.
         """
         try:
-            if not (self._owned and self.is_owner):  # a load that has ended must not own the table again
-                return (self._states.read() or LandingState()) != self.state
-            self.renew()
+            return self._has_changed()
         except LandingFenced:
             return True
         except HyggeError:
             return False
+
+    def _has_changed(self) -> bool:
+        if not (self._owned and self.is_owner):  # a load that has ended must not own the table again
+            return (self._states.read() or LandingState()) != self.state
+        self.renew()
         return False
 
     def intend(

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from hygge_engine.errors import HyggeError, LakeConditionNotMet, LandingFenced, LandingUnreadable
+from hygge_engine.errors import LakeConditionNotMet, LandingFenced, LandingUnreadable
 from hygge_engine.lake.base import Lake, bounded
 from hygge_engine.plain_text import document_fault
 from hygge_engine.stores.landing.document import DocumentFile
@@ -259,14 +259,9 @@ class RangeLease(LakeTableLease):
     def sweep(self) -> None:
         """Nothing: only the table's owner sweeps."""
 
-    def is_outdated(self) -> bool:
-        """Whether the open load is another one by now, or the range is read by another attempt."""
-        try:
-            self.renew()
-        except LandingFenced:
-            return True
-        except HyggeError:
-            return False
+    def _has_changed(self) -> bool:
+        """Whether the open load is another one by now, or the range is read by another attempt: `renew` raises then."""
+        self.renew()
         return False
 
     def _keep_owned(self) -> None:
