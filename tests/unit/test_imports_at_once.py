@@ -14,8 +14,10 @@ PACKAGES = ("journal", "project", "telemetry", "watermark")
 
 PACKAGE = Path(__file__).parents[2] / "hygge_engine"
 
+# `collections.abc` of Python 3.13.0 replaces itself while it is imported, so that a second thread may find the empty
+# first one. No app meets that: its worker has imported it before it starts any thread.
 IMPORT_ALL_AT_ONCE = """
-import importlib, sys, threading
+import collections.abc, importlib, sys, threading
 sys.setswitchinterval(1e-5)
 names, failures = sys.argv[1:], []
 start = threading.Barrier(len(names))
