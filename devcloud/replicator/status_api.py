@@ -1,5 +1,7 @@
-"""The part of Fabric's REST API that reports the status of mirrored databases, and starts and stops them."""
+"""The part of Fabric's REST API that reports the status of mirrored databases, starts and stops them, and gives and
+takes their definitions."""
 
+import base64
 import json
 import re
 import secrets
@@ -19,15 +21,29 @@ PAGE_SIZE = 100  # tables per response; Fabric's own number is not documented
 
 _PATH = re.compile(
     r"/v1/workspaces/(?P<workspace>[^/]+)/mirroredDatabases/(?P<item>[^/]+)"
-    r"/(?P<action>getMirroringStatus|getTablesMirroringStatus|startMirroring|stopMirroring)"
+    r"/(?P<action>getMirroringStatus|getTablesMirroringStatus|startMirroring|stopMirroring"
+    r"|getDefinition|updateDefinition)"
 )
 
 _ORDERS = ("startMirroring", "stopMirroring")
 
-# No request has a body that says anything.
-_BODY_LIMIT_BYTES = 1024
+# Of definitions; no other request has a body that says anything.
+_BODY_LIMIT_BYTES = 65_536
 
-# Of a place in a list of tables.
+_PART = "mirroring.json"
+
+# What Fabric says of a mirrored database that is fed through its landing zone, until somebody changes it.
+_DEFINITION = {
+    "properties": {
+        "source": {"type": "GenericMirror", "typeProperties": {}},
+        "target": {
+            "type": "MountedRelationalDatabase",
+            "typeProperties": {"defaultSchema": "dbo", "format": "Delta", "retentionInDays": 7},
+        },
+    }
+}
+
+# Of a place in a list of tables, and of a body's length.
 _MOST_DIGITS = 10
 
 
@@ -35,8 +51,9 @@ class StatusServer:
     """Serves the status of several mirrors on one loopback port: `mirrors` maps (workspace id, item id) to replicators.
 
     Fabric wants a bearer token for `https://api.fabric.microsoft.com`. Here starting and stopping want `key` as one (by
-    default a new key); status is open to every program of this machine, because no client sends a token without TLS.
-    Pages of other origins are refused, also where a name of their own leads here.
+    default a new key); status and definitions are open to every program of this machine, because no client sends a
+    token without TLS. A definition is kept and given back; no replicator acts on it. Pages of other origins are
+    refused, also where a name of their own leads here.
     """
 
     def __init__(
@@ -44,6 +61,7 @@ class StatusServer:
     ) -> None:
         self.key = key or secrets.token_urlsafe()
         self.mirrors = dict(mirrors)
+        self._definitions = dict.fromkeys(self.mirrors, json.dumps(_DEFINITION).encode())
         self._page_size = page_size
         self._throttled = 0
         self._retry_after = 0
@@ -87,8 +105,10 @@ class StatusServer:
         host = urlsplit(f"//{headers.get('Host', '')}").hostname
         return host in ("127.0.0.1", "localhost") and not is_from_elsewhere(dict(headers.items()))
 
-    def answer(self, target: str, token: str = "") -> tuple[HTTPStatus, dict[str, Any] | None, dict[str, str]]:
-        """Return status, body and headers for a POST to a path with its query, and with a bearer token."""
+    def answer(
+        self, target: str, token: str = "", content: bytes = b""
+    ) -> tuple[HTTPStatus, dict[str, Any] | None, dict[str, str]]:
+        """Return status, body and headers for a POST to a path with its query, a bearer token and a body."""
         if self._throttled:
             self._throttled -= 1
             body = _error("RequestBlocked", "The request was blocked by the upstream service")
@@ -110,6 +130,14 @@ class StatusServer:
                 if not (start.isascii() and start.isdecimal() and len(start) < _MOST_DIGITS):
                     return HTTPStatus.BAD_REQUEST, _error("InvalidParameter", "The continuation token is invalid"), {}
                 return HTTPStatus.OK, self._page(replicator, int(start), parts.path), {}
+            case "getDefinition":
+                payload = base64.b64encode(self._definitions[match["workspace"], match["item"]]).decode()
+                part = {"path": _PART, "payload": payload, "payloadType": "InlineBase64"}
+                return HTTPStatus.OK, {"definition": {"parts": [part]}}, {}
+            case "updateDefinition":
+                if (definition := _definition_of(content)) is None:
+                    return HTTPStatus.BAD_REQUEST, _error("CorruptedPayload", "The payload is corrupted"), {}
+                self._definitions[match["workspace"], match["item"]] = definition
             case "startMirroring":
                 replicator.start_mirroring()
             case _:
@@ -126,6 +154,18 @@ class StatusServer:
         return page
 
 
+def _definition_of(content: bytes) -> bytes | None:
+    """The part that says what a mirrored database is; None where Fabric would not take it."""
+    try:
+        parts = json.loads(content)["definition"]["parts"]
+        (payload,) = [part["payload"] for part in parts if part["path"] == _PART]
+        definition = base64.b64decode(payload, validate=True)
+        properties = json.loads(definition)["properties"]
+        return definition if {"source", "target"} <= set(properties) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _error(code: str, message: str) -> dict[str, Any]:
     return {"errorCode": code, "message": message}
 
@@ -140,13 +180,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        if not self.server_of_status.lets_in(self.headers) or length not in map(str, range(_BODY_LIMIT_BYTES)):
+        readable = length.isascii() and length.isdecimal() and len(length) < _MOST_DIGITS
+        if not (self.server_of_status.lets_in(self.headers) and readable and int(length) < _BODY_LIMIT_BYTES):
             self.close_connection = True
             self.send_error(HTTPStatus.FORBIDDEN)
             return
-        self.rfile.read(int(length))
+        asked = self.rfile.read(int(length))
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        status, body, headers = self.server_of_status.answer(self.path, token)
+        status, body, headers = self.server_of_status.answer(self.path, token, asked)
         content = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         for name, value in headers.items():

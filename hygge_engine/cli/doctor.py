@@ -35,7 +35,13 @@ from hygge_engine.orchestration.places import JournalPlace, place_of, places_of,
 from hygge_engine.plain_text import counted
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.stores.landing.state import LandingState
-from hygge_engine.stores.open_mirroring.checks import ask_replication, check_landing_zone, check_table, check_telemetry
+from hygge_engine.stores.open_mirroring.checks import (
+    ask_replication,
+    check_change_data_feed,
+    check_landing_zone,
+    check_table,
+    check_telemetry,
+)
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
 
@@ -308,6 +314,7 @@ def _check_store(project: Project, name: str, entities: list[Entity], reachable:
     section.checks.append(check_landing_zone(place.lake, layout))
     replication = ask_replication(place.lake, settings, layout)
     section.checks += replication.checks
+    section.checks += check_change_data_feed(settings)
     section.checks += check_telemetry(place.lake, settings, replication)
     found: dict[str, list[DoctorCheck]] = {}
     for entity in entities:

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Do in Fabric what no Azure template can: create and start a mirrored database, give the app its role.
+"""Do in Fabric what no Azure template can: create and start a mirrored database, switch its change data feed, give the
+app its role.
 
 Each command looks first and changes only what is missing, so it can be run again at any time. The caller's own login is
 used (`az login`); nothing is stored. Needs Python 3.10 and the Azure CLI, nothing else.
@@ -18,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 API_URL = "https://api.fabric.microsoft.com"
 
@@ -33,6 +34,11 @@ DEFINITION = {
     }
 }
 
+DEFINITION_PART = "mirroring.json"
+
+# The switch in it: Fabric then keeps the changes of every mirrored table beside the table, and bills for that.
+CHANGE_DATA_FEED = "enableDeltaChangeDataFeed"
+
 # From the least to the most.
 ROLES = ("Viewer", "Contributor", "Member", "Admin")
 
@@ -42,6 +48,9 @@ POLL_SECONDS = 5.0
 
 # How often a request that Fabric turns away with 429 is made again.
 THROTTLED_ATTEMPTS = 10
+
+# No answer that is read here comes near it.
+ANSWER_LIMIT_BYTES = 16 << 20
 
 
 class FabricError(Exception):
@@ -64,6 +73,26 @@ class Fabric:
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """The answer to a request; raises FabricError. Waits where Fabric says that it is asked too often."""
+        return self._send(method, path, body)[0]
+
+    def order(self, path: str, body: object = None, *, result: bool = False) -> dict[str, Any]:
+        """What comes of a POST that Fabric may carry out after its answer; with ``result`` the operation's result."""
+        answer, operation = self._send("POST", path, body)
+        if not operation:
+            return answer
+        where = f"operations/{quote(operation, safe='')}"
+        _wait(lambda: self._has_succeeded(where), f"POST {path}")
+        return self.ask("GET", f"{where}/result") if result else {}
+
+    def _has_succeeded(self, where: str) -> bool:
+        state = self.ask("GET", where)
+        if state.get("status") == "Failed":
+            error = state.get("error") or {}
+            raise FabricError(f"Fabric could not do it: {error.get('errorCode', '')} {error.get('message', '')}")
+        return state.get("status") == "Succeeded"
+
+    def _send(self, method: str, path: str, body: object) -> tuple[dict[str, Any], str]:
+        """The answer to a request, and the id of the operation that it began, if any."""
         for _ in range(THROTTLED_ATTEMPTS):
             request = urllib.request.Request(f"{self._url}/v1/{path}", method=method)  # noqa: S310
             request.add_header("Content-Type", "application/json")
@@ -72,8 +101,8 @@ class Fabric:
             data = b"" if body is None else json.dumps(body).encode()
             try:
                 with urllib.request.urlopen(request, data, timeout=60) as answer:  # noqa: S310
-                    decoded: dict[str, Any] = json.loads(answer.read() or b"{}") or {}
-                    return decoded
+                    decoded = _decode(answer.read(ANSWER_LIMIT_BYTES + 1))
+                    return decoded, (answer.headers.get("x-ms-operation-id") or "") if answer.status == 202 else ""
             except urllib.error.HTTPError as error:
                 if error.code != 429:
                     kind = FabricRefusal if error.code == 403 else FabricError
@@ -93,6 +122,16 @@ class Fabric:
             if not page.get("continuationToken"):
                 return found
             query = "?" + urlencode({"continuationToken": page["continuationToken"]})
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        decoded = json.loads(data or b"{}") or {}
+    except ValueError:
+        decoded = None
+    if not isinstance(decoded, dict) or len(data) > ANSWER_LIMIT_BYTES:
+        raise FabricError("The answer is not one of Fabric's. Check --api-url: something else responds there.")
+    return decoded
 
 
 def _token() -> str:
@@ -135,12 +174,7 @@ def create_mirror(fabric: Fabric, workspace: str, name: str) -> str:
     if found:
         say(f"There is a mirrored database {name!r} already: {found}")
     else:
-        part = {
-            "path": "mirroring.json",
-            "payload": base64.b64encode(json.dumps(DEFINITION).encode()).decode(),
-            "payloadType": "InlineBase64",
-        }
-        created = fabric.ask("POST", path, {"displayName": name, "definition": {"parts": [part]}})
+        created = fabric.ask("POST", path, {"displayName": name, "definition": _as_parts(DEFINITION)})
         # Fabric may answer before the item exists, without its id.
         found = created.get("id") or _wait(lambda: _find(fabric, path, name), f"{name!r} to be created")
         say(f"Created the mirrored database {name!r}: {found}")
@@ -153,6 +187,55 @@ def create_mirror(fabric: Fabric, workspace: str, name: str) -> str:
     _wait(lambda: fabric.ask("POST", f"{item}/getMirroringStatus").get("status") == "Running", "mirroring to run")
     say("Mirroring runs.")
     return found
+
+
+def switch_change_data_feed(fabric: Fabric, workspace: str, mirror: str, *, on: bool) -> None:
+    """Let Fabric keep the changes of all tables of a mirrored database beside them, or keep them no more."""
+    item = f"workspaces/{workspace}/mirroredDatabases/{mirror}"
+    state = "on" if on else "off"
+    definition = _definition(fabric, item)
+    properties = _target_properties(definition)
+    if (properties.get(CHANGE_DATA_FEED) is True) == on:
+        say(f"The change data feed is {state} already.")
+        return
+    properties[CHANGE_DATA_FEED] = on
+    # All of the definition goes back: what is left out of it would be gone.
+    fabric.order(f"{item}/updateDefinition", {"definition": _as_parts(definition)})
+    _wait(
+        lambda: (_target_properties(_definition(fabric, item)).get(CHANGE_DATA_FEED) is True) == on,
+        f"the change data feed to be {state}",
+    )
+    say(f"The change data feed is {state} now.")
+    if on:
+        say("Fabric bills its work for every table of this mirrored database from now on, and keeps more files.")
+
+
+def _definition(fabric: Fabric, item: str) -> dict[str, Any]:
+    answer = fabric.order(f"{item}/getDefinition", result=True)
+    try:
+        (payload,) = [
+            part["payload"] for part in answer["definition"]["parts"] if part["path"].lower() == DEFINITION_PART
+        ]
+        definition: dict[str, Any] = json.loads(base64.b64decode(payload, validate=True))
+        _target_properties(definition)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise FabricError(
+            f"The item's definition has no {DEFINITION_PART} that can be read. Check --mirror-id: it has to be a "
+            "mirrored database. Nothing was changed."
+        ) from None
+    return definition
+
+
+def _target_properties(definition: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = definition["properties"]["target"]["typeProperties"]
+    if not isinstance(properties, dict):
+        raise TypeError(properties)
+    return properties
+
+
+def _as_parts(definition: dict[str, Any]) -> dict[str, Any]:
+    payload = base64.b64encode(json.dumps(definition).encode()).decode()
+    return {"parts": [{"path": DEFINITION_PART, "payload": payload, "payloadType": "InlineBase64"}]}
 
 
 def _find(fabric: Fabric, path: str, name: str) -> str:
@@ -225,13 +308,23 @@ def main(arguments: list[str] | None = None) -> int:
         "--principal-id", required=True, help="object id of the identity: HYGGE_IDENTITY_PRINCIPAL_ID of the deployment"
     )
     role.add_argument("--role", choices=ROLES, default="Contributor", help="default: %(default)s")
-    for command in (mirror, role):
+    feed = commands.add_parser(
+        "change-data-feed",
+        help="switch the change data feed of a mirrored database on or off",
+        description="Let Fabric keep the changes of every table of a mirrored database in its Delta tables, or no "
+        "longer. Fabric bills its work while it is on. You need the role Contributor in the workspace.",
+    )
+    feed.add_argument("state", choices=("on", "off"))
+    feed.add_argument("--mirror-id", required=True, help="GUID of the mirrored database: MIRROR_ID of the deployment")
+    for command in (mirror, role, feed):
         command.add_argument("--workspace-id", required=True, help="GUID of the Fabric workspace")
     given = parser.parse_args(arguments)
     try:
         fabric = Fabric(given.api_url)
         if given.command == "create-mirror":
             print(create_mirror(fabric, given.workspace_id, given.name))
+        elif given.command == "change-data-feed":
+            switch_change_data_feed(fabric, given.workspace_id, given.mirror_id, on=given.state == "on")
         else:
             grant_role(fabric, given.workspace_id, given.principal_id, given.role)
     except FabricError as error:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from devcloud.replicator.status_api import StatusServer
 from hygge_engine.checks import DoctorCheck
-from hygge_engine.stores.open_mirroring.checks import ask_replication, check_table, check_telemetry
+from hygge_engine.stores.open_mirroring.checks import (
+    ask_replication,
+    check_change_data_feed,
+    check_table,
+    check_telemetry,
+)
 from hygge_engine.stores.open_mirroring.fabric import TableStatus, read_status_file
 from tests.faults.world import World
 
@@ -41,6 +49,28 @@ def test_a_table_arrives_fails_and_stops_by_either_source(world: World) -> None:
         assert arrival(world).result == "warning"
     (down,) = ask_replication(world.lake, world.settings, world.layout).checks
     assert (down.result, down.code) == ("failed", "store.fabric_unavailable")
+
+
+def test_the_change_data_feed_is_shown_where_fabric_can_be_asked(world: World) -> None:
+    assert check_change_data_feed(world.settings) == []
+    with StatusServer({("workspace", "mirror"): world.replicator}) as server:
+        settings = world.settings.model_copy(update={"fabric_api_url": server.url})
+        assert [(check.result, check.found) for check in check_change_data_feed(settings)] == [("ok", "off")]
+        script = Path(__file__).parents[2] / "infra/scripts/fabric.py"
+        command = [sys.executable, str(script), "--api-url", server.url, "change-data-feed", "on"]
+        ids = ["--workspace-id", "workspace", "--mirror-id", "mirror"]
+        done = subprocess.run([*command, *ids], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        (feed,) = check_change_data_feed(settings)
+        assert (feed.result, feed.found[:4]) == ("ok", "on: ")
+        (unknown,) = check_change_data_feed(settings.model_copy(update={"mirror_name": "other"}))
+        assert (unknown.result, "404" in unknown.found) == ("unknown", True)
+        for definition in ({}, {"parts": None}, {"parts": [{"path": "mirroring.json", "payload": "e30"}]}):
+            path = "/v1/workspaces/workspace/mirroredDatabases/mirror/updateDefinition"
+            status, _, _ = server.answer(path, content=json.dumps({"definition": definition}).encode())
+            assert status == 400
+    (down,) = check_change_data_feed(settings)
+    assert down.result == "unknown"
 
 
 def test_a_table_that_fabric_cannot_read_is_a_failure_with_its_words(world: World) -> None:

@@ -24,6 +24,10 @@ class Fabric:
         self.throttled = 0
         self.refused: tuple[int, str] | None = None
         self.refused_methods: set[str] = set()
+        # Whether definitions are given and taken later, as operations; and what those that have ended came to.
+        self.slow = False
+        self.fails = False
+        self.operations: list[Any] = []
 
         fabric = self
 
@@ -64,6 +68,14 @@ class Fabric:
             code, text = self.refused
             return code, {}, {"errorCode": text, "message": "no"}
         root = f"/v1/workspaces/{WORKSPACE}"
+        if operation := re.fullmatch(r"/v1/operations/(\d+)(/result)?", path):
+            if operation[2]:
+                return 200, {}, self.operations[int(operation[1])]
+            return (
+                200,
+                {},
+                {"status": "Failed", "error": {"errorCode": "Odd"}} if self.fails else {"status": "Succeeded"},
+            )
         match method, path.removeprefix(root).split("?"):
             case "GET", ["/mirroredDatabases", *rest]:
                 # One item a page: a listing that stops at the first is found out.
@@ -86,9 +98,18 @@ class Fabric:
                 return 200, {}, {}
         item = re.fullmatch(root + r"/mirroredDatabases/([^/]+)/(\w+)", path)
         assert item is not None, path
-        return 200, {}, self.act(self.items[item[1]], item[2])
+        answer = self.act(self.items[item[1]], item[2], body)
+        if self.slow and item[2].endswith("Definition"):
+            self.operations.append(answer)
+            return 202, {"x-ms-operation-id": str(len(self.operations) - 1)}, None
+        return 200, {}, answer
 
-    def act(self, item: dict[str, Any], action: str) -> Any:
+    def act(self, item: dict[str, Any], action: str, body: Any) -> Any:
+        if action == "getDefinition":
+            return {"definition": item["body"]["definition"]}
+        if action == "updateDefinition":
+            item["body"] = body
+            return None
         if action == "startMirroring":
             assert item["status"] in ("Initialized", "Stopped", "Paused"), "Fabric refuses the start in other states"
             item["status"] = "Starting"

@@ -125,6 +125,73 @@ def test_a_role_that_only_an_admin_may_raise_is_named(fabric: Fabric) -> None:
     assert fabric.roles == {PRINCIPAL: "Viewer"}
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_the_change_data_feed_is_switched_and_nothing_else(fabric: Fabric, slow: bool) -> None:
+    mirror = mirror_of(fabric, {"retentionInDays": 3, "compactionFrequency": 0}, mountedTables=["kept"])
+    fabric.slow = slow
+
+    assert switch_feed(fabric, mirror, "on").returncode == 0
+
+    expected = {"retentionInDays": 3, "compactionFrequency": 0, "enableDeltaChangeDataFeed": True}
+    assert mirroring_json(fabric, mirror) == {
+        "properties": {"target": {"typeProperties": expected}, "mountedTables": ["kept"]}
+    }
+    fabric.requests.clear()
+    again = switch_feed(fabric, mirror, "on")
+    assert "on already" in again.stderr
+    assert [each for each in fabric.requests if "updateDefinition" in each] == []
+    assert switch_feed(fabric, mirror, "off").returncode == 0
+    found = mirroring_json(fabric, mirror)["properties"]["target"]["typeProperties"]
+    assert found == {**expected, "enableDeltaChangeDataFeed": False}
+    assert "off already" in switch_feed(fabric, mirror, "off").stderr
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"path": ".platform", "payload": "e30="}],
+        [{"path": "mirroring.json", "payload": "no base64"}],
+        [{"path": "mirroring.json", "payload": base64.b64encode(b'{"properties": {"target": []}}').decode()}],
+        [{"path": "mirroring.json", "payload": base64.b64encode(b"\xff").decode()}],
+        None,
+    ],
+)
+def test_a_definition_that_is_not_understood_is_left_alone(fabric: Fabric, parts: object) -> None:
+    mirror = fabric.add("shop", "Running", {"definition": {"parts": parts}})
+
+    done = switch_feed(fabric, mirror, "on")
+
+    assert done.returncode == 1
+    assert "Nothing was changed" in done.stderr
+    assert [each for each in fabric.requests if "updateDefinition" in each] == []
+
+
+def test_an_operation_that_fails_says_so(fabric: Fabric) -> None:
+    mirror = mirror_of(fabric, {})
+    fabric.slow = fabric.fails = True
+
+    done = switch_feed(fabric, mirror, "on")
+
+    assert (done.returncode, done.stderr) == (1, "Fabric could not do it: Odd \n")
+
+
+def mirror_of(fabric: Fabric, target: dict[str, object], **more: object) -> str:
+    definition = json.dumps({"properties": {"target": {"typeProperties": target}, **more}}).encode()
+    part = {"path": "mirroring.json", "payload": base64.b64encode(definition).decode(), "payloadType": "InlineBase64"}
+    return fabric.add("shop", "Running", {"definition": {"parts": [part]}})
+
+
+def mirroring_json(fabric: Fabric, mirror: str) -> dict[str, dict[str, dict[str, object]]]:
+    (part,) = fabric.items[mirror]["body"]["definition"]["parts"]
+    definition: dict[str, dict[str, dict[str, object]]] = json.loads(base64.b64decode(part["payload"]))
+    return definition
+
+
+def switch_feed(fabric: Fabric, mirror: str, state: str) -> subprocess.CompletedProcess[str]:
+    asked = ["change-data-feed", state, "--workspace-id", WORKSPACE, "--mirror-id", mirror]
+    return run("fabric", "--api-url", fabric.url, *asked)
+
+
 def test_a_refusal_says_what_may_help(fabric: Fabric) -> None:
     fabric.refused = (403, "InsufficientPrivileges")
 

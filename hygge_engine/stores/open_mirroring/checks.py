@@ -12,6 +12,7 @@ from hygge_engine.plain_text import counted
 from hygge_engine.stores.landing.state import LandingState, StateFile
 from hygge_engine.stores.open_mirroring.fabric import (
     TableStatus,
+    keeps_change_data_feed,
     mirroring_status,
     read_status_file,
     status_of,
@@ -29,6 +30,10 @@ _ANEW = (
     "Look at the table's error in Fabric's monitoring, then set mirror_schema to another name: the next load "
     "publishes the tables there, from the journal."
 )
+_MAY_READ = (
+    "To see it, the identity needs to be Contributor of the workspace, or the item shared for reading and writing."
+)
+_FEED_ON = "on: Fabric keeps the changes of every table, and bills that work"
 _RENAME = "Fabric may ignore names that begin with an underscore: set mirror_schema to one that does not."
 
 
@@ -80,6 +85,20 @@ def ask_replication(lake: Lake, settings: OpenMirroringSettings, layout: Layout)
         return Replication((failure(name, how, error),), None, how)
     count = f"Fabric lists {counted(len(tables), 'table')}"
     return Replication((DoctorCheck(name, "ok", count, how),), tables, how)
+
+
+def check_change_data_feed(settings: OpenMirroringSettings) -> list[DoctorCheck]:
+    """Whether Fabric keeps the changes of the mirrored tables, and bills for it; nothing where it cannot be asked."""
+    if not settings.fabric_api_url:
+        return []
+    name, how = "change data feed", "the item's definition, by Fabric's REST API"
+    try:
+        kept = keeps_change_data_feed(settings)
+    except HyggeError as error:
+        return [DoctorCheck(name, "unknown", error.message, how, _MAY_READ)]
+    if kept is None:
+        return [DoctorCheck(name, "unknown", "Fabric's answer does not say", how)]
+    return [DoctorCheck(name, "ok", _FEED_ON if kept else "off", how)]
 
 
 def check_table(lake: Lake, layout: Layout, replication: Replication) -> list[DoctorCheck]:

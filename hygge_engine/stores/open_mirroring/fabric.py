@@ -1,7 +1,8 @@
-"""What Fabric's REST API says of a mirrored database's tables (getTablesMirroringStatus, Fabric REST API v1)."""
+"""What Fabric's REST API v1 says of a mirrored database: its tables' status, and whether it keeps their changes."""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,6 +75,21 @@ def mirroring_status(settings: OpenMirroringSettings) -> str:
         return str(_post(client, _url(settings, "getMirroringStatus"), {}).get("status", ""))
 
 
+def keeps_change_data_feed(settings: OpenMirroringSettings) -> bool | None:
+    """Whether Fabric keeps the changes of the mirrored tables beside them (``enableDeltaChangeDataFeed`` in the item's
+    definition); None where its answer does not say. Raises as `table_statuses`."""
+    with _client(settings) as client:
+        answer = _post(client, _url(settings, "getDefinition"), {}, what="cannot ask Fabric for the item's definition")
+    try:
+        (payload,) = [
+            part["payload"] for part in answer["definition"]["parts"] if part["path"].lower() == "mirroring.json"
+        ]
+        target = json.loads(base64.b64decode(payload, validate=True))["properties"]["target"]
+        return (target.get("typeProperties") or {}).get("enableDeltaChangeDataFeed", False) is True
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def read_status_file(data: bytes) -> list[TableStatus]:
     """The tables of ``Files/Monitoring/tables.json``, whose keys are not those of the REST API. Raises ValueError."""
     try:
@@ -119,8 +135,13 @@ def _url(settings: OpenMirroringSettings, action: str) -> str:
     return f"{base}/v1/workspaces/{settings.filesystem}/mirroredDatabases/{settings.mirror_name}/{action}"
 
 
-def _post(client: PipelineClient[Any, Any], url: str, parameters: dict[str, str]) -> dict[str, Any]:
-    what = "cannot ask Fabric for the status of the mirrored tables"
+def _post(
+    client: PipelineClient[Any, Any],
+    url: str,
+    parameters: dict[str, str],
+    *,
+    what: str = "cannot ask Fabric for the status of the mirrored tables",
+) -> dict[str, Any]:
     try:
         with client.send_request(HttpRequest("POST", url, params=parameters), stream=True) as response:
             response.raise_for_status()
