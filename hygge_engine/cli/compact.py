@@ -39,7 +39,7 @@ def run(directory: Path, *, retention: str, dry_run: bool, overrides: list[str],
     for place, done in compact_journals(project, entities, retention=kept):
         _tell(place, {"folded": done.folded, "retired": done.retired}, json_=json_)
         if done.full:
-            echo(f"{place.key}: {FULL} {FULL_REMEDY}", err=True)
+            echo(f"{place.address}: {FULL} {FULL_REMEDY}", err=True)
     sweep_progress(project, entities)
     return ended
 
@@ -72,11 +72,10 @@ def _expired(project: Project, place: JournalPlace, kept: timedelta | None) -> i
 
 def _tell(place: JournalPlace, counts: dict[str, int], *, json_: bool) -> None:
     if json_:
-        echo_json({"journal": place.key, **counts})
+        echo_json({"journal": place.address, **counts})
         return
     if "would_retire" in counts:
-        echo(f"{place.key}: {counted(counts['would_retire'], 'load')} would be removed.")
+        echo(f"{place.address}: {counted(counts['would_retire'], 'load')} would be removed.")
     else:
-        echo(
-            f"{place.key}: {counted(counts['folded'], 'file')} compacted, {counted(counts['retired'], 'row')} removed."
-        )
+        folded, retired = counted(counts["folded"], "file"), counted(counts["retired"], "row")
+        echo(f"{place.address}: {folded} compacted, {retired} removed.")

@@ -337,8 +337,8 @@ def _journals(
 
 def _check_journal(place: JournalPlace, error: HyggeError | None) -> _Findings:
     if error:
-        return DoctorSection("journal", place.key, [failure("reachable", "connect to account_url", error)]), {}
-    return DoctorSection("journal", place.key, [*probe(place.lake, place.root), *_check_remembered(place)]), {}
+        return DoctorSection("journal", place.address, [failure("reachable", "connect to account_url", error)]), {}
+    return DoctorSection("journal", place.address, [*probe(place.lake, place.root), *_check_remembered(place)]), {}
 
 
 def _check_remembered(place: JournalPlace) -> list[DoctorCheck]:

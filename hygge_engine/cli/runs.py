@@ -51,7 +51,7 @@ def run(
         flow, entity = _parse_entity(project, flow, entity)
     remembered, unread = with_journals(project, entities_of(project, [flow] if flow else []))
     places = list(places_of(project, remembered).values())
-    each = {place.key: place.journal for place in places}
+    each = {place.address: place.journal for place in places}
     journals = Journals(list(each.values()))
     show_left_out("not shown", unread)
     _show_unended(places)

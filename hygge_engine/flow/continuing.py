@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hygge_engine.errors import LandingBroken, SchemaChanged, SourceChanged
 from hygge_engine.flow.drift import RELOAD_HINT, compare
 from hygge_engine.homes.base import SourceSchema
+from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import columns_meant
 from hygge_engine.polish.polish import Polish
 from hygge_engine.stores.landing.state import Author, LandingState
@@ -77,7 +78,7 @@ def _moved(before: Author | None, now: Author | None, source: SourceSchema) -> s
     if before is None or now is None:
         return ""
     for was, is_ in ((before.source, now.source), (before.base, source.stands_for)):
-        if was and is_ and was != is_:
+        if was and is_ and identity_of(was) != identity_of(is_):
             return f"its rows came from {was} so far, and come from {is_} now"
     return ""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, LakeError, LandingBusy, LandingFenced, NotOurs, StoreError
+from hygge_engine.hosts import identity_of
 from hygge_engine.journal.changes import Changes
 from hygge_engine.journal.journal import Journal
 from hygge_engine.journal.manifest import Manifest
@@ -75,14 +76,15 @@ def publish(settings: OpenMirroringSettings, place: tuple[Lake, str], load_id: s
 def _journal_of(settings: OpenMirroringSettings, place: tuple[Lake, str]) -> str:
     """A journal's address. The mirrored database's own has one name, in whatever words the settings name the item."""
     (lake, root), own = place, layout_of(settings, settings.mirror_schema, "journal").journal
-    return _OWN_JOURNAL if (lake.url, root) == (lakes.open_lake(settings).url, own) else f"{lake.url}/{root}"
+    is_own = identity_of(f"{lake.url}/{root}") == identity_of(f"{lakes.open_lake(settings).url}/{own}")
+    return _OWN_JOURNAL if is_own else f"{lake.url}/{root}"
 
 
 def _check_author(state: LandingState, author: Author, settings: OpenMirroringSettings) -> None:
     """Raises NotOurs for the tables of another project's journal: this one would remove its rows. Projects that share a
     journal share its tables, too."""
     before = state.author
-    if before is not None and before.project != author.project and before.source != author.source:
+    if before is not None and before.project != author.project and not before.has_source_of(author):
         raise NotOurs(
             f"the tables of the schema {settings.mirror_schema} in {settings.mirror} show the journal of the project "
             f"'{before.project}', in {before.source}; that of this project, '{author.project}', is in {author.source}",

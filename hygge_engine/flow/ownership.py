@@ -34,7 +34,7 @@ def check_author(state: LandingState, author: Author, entity: Entity) -> str:
             f"'{before.project}': {landed(state)}; this is the project '{author.project}'",
             hint=_ANOTHERS_HINT.format(entity.id),
         )
-    if before.source in ("", author.source):
+    if not before.source or before.has_source_of(author):
         return ""
     return f"its rows came from {before.source} so far, and come from {author.source} now"
 
@@ -45,7 +45,7 @@ def adoption_of(project: Project, entity: Entity, destination: Destination[Any])
     (state, _), author = destination.state_to_replace(), author_of(project, entity)
     if state is None or state.author is None or state.author.project == author.project:
         return _with_claim(destination.adopt(), destination.claim(), entity)
-    same = state.author.source == author.source
+    same = state.author.has_source_of(author)
     goes_on = "Its loads continue where those of that project have stopped."
     return Adoption(
         destination.table_name,

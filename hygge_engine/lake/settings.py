@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, SecretStr, field_validator, model_validator
 
-from hygge_engine.hosts import is_loopback, split_address
+from hygge_engine.hosts import identity_of, is_guid, is_loopback, split_address
 from hygge_engine.project.models.settings import Settings
 
 LakeCredential = Literal["managed_identity", "default", "client_secret", "account_key", "sas"]
@@ -28,7 +28,6 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 # Which credential a secret belongs to.
 _SECRET_OF = {"account_key": "account_key", "sas_token": "sas", "client_secret": "client_secret"}
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # So many characters, nearly all of them a GUID's, with hyphens between: no name that somebody has chosen.
 _NEARLY_A_GUID = re.compile(r"[{(]?(?=.*-)[0-9a-zA-Z-]{20,}[)}]?")
 _BEYOND_F = re.compile(r"[g-zG-Z]")
@@ -50,11 +49,6 @@ def check_path_part(value: str) -> str:
     if _ENDS_A_PART.search(value) or not value.strip(". "):
         raise ValueError("expected one part of a path: no slashes, no '?', '#' or control characters, not '.' or '..'")
     return value
-
-
-def is_guid(value: str) -> bool:
-    """Whether a name is a GUID, as Fabric writes them."""
-    return _GUID.fullmatch(value) is not None
 
 
 def check_identifier(value: str) -> str:
@@ -187,6 +181,4 @@ class LakeSettings(Settings):
 
 def lake_root(settings: LakeSettings) -> str:
     """What paths of a lake begin at: the same for all who name the same filesystem."""
-    url = urlsplit(settings.account_url)
-    host = url.netloc.removesuffix(":443" if url.scheme == "https" else ":80")
-    return f"{(host + url.path).rstrip('/')}/{settings.filesystem}"
+    return identity_of(f"{settings.account_url.rstrip('/')}/{settings.filesystem}")

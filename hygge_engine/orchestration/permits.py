@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from hygge_engine.errors import HyggeError, LakeConditionNotMet, LakeNotFound
+from hygge_engine.hosts import identity_of
 from hygge_engine.orchestration.register import HOLDING_TIME, Holder, Register
 from hygge_engine.retry import unnoticed
 
@@ -138,7 +139,7 @@ class Permits:
             reader = self._readers[1][connection]
             place = place_of(project, reader)
             path = f"{place.root.strip('/')}/permits/{file_name(project.name)}/{file_name(connection)}.json"
-            key = (place.lake.url, path)
+            key = (identity_of(place.lake.url), path)
             if key not in self._pools:
                 close = partial(close_idle, reader.home)
                 self._pools[key] = Pool(RegisterFile(place.lake, path), connection, close_idle=close)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hygge_engine.flow.factory import journal_of
+from hygge_engine.hosts import identity_of
 from hygge_engine.journal import Begun, Journal, Journals, ProgressFiles
 from hygge_engine.lake.base import Lake
 
@@ -22,9 +23,14 @@ class JournalPlace:
     root: str
 
     @property
-    def key(self) -> str:
-        """The same for all entities that share the place."""
+    def address(self) -> str:
+        """The place for people, as the settings name it."""
         return f"{self.lake.url}/{self.root}"
+
+    @property
+    def key(self) -> str:
+        """The same for all entities that share the place, however their settings name it."""
+        return identity_of(self.address)
 
     @property
     def journal(self) -> Journal:

@@ -61,7 +61,7 @@ def sweep_progress(project: Project, entities: Sequence[Entity]) -> int:
         try:
             swept += place.progress.sweep(FORGOTTEN_AFTER)
         except HyggeError as error:
-            _log.warning("What loads have left in %s cannot be swept now: %s", place.key, error)
+            _log.warning("What loads have left in %s cannot be swept now: %s", place.address, error)
     return swept
 
 

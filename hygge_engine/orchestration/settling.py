@@ -15,6 +15,7 @@ from uuid import uuid4
 from hygge_engine.errors import HyggeError, LakeUnavailable
 from hygge_engine.flow.mirror import publish
 from hygge_engine.flow.slices import SliceResult
+from hygge_engine.hosts import identity_of
 from hygge_engine.journal import EntityRunRow, entity_run_row, load_row
 from hygge_engine.journal.journal import FOLD_AFTER_LOADS, FULL, FULL_REMEDY, Compaction
 from hygge_engine.orchestration.events import log_load
@@ -76,7 +77,7 @@ def settle(project: Project, input_: SettleTask) -> Settled | NotSettled:
 @dataclass
 class _Share:
     """What one place records of a load of ``project``. ``mirrors`` are the mirrored databases that show its journal,
-    by address; ``is_full``: its journal has no room for more."""
+    by their identity; ``is_full``: its journal has no room for more."""
 
     project: str
     place: JournalPlace
@@ -87,7 +88,7 @@ class _Share:
     def add_mirror_of(self, entity: Entity) -> None:
         """Keep the mirrored database that an entity's store publishes the journal to, if it does."""
         if isinstance(entity.store, OpenMirroringSettings) and entity.store.mirror_journal:
-            self.mirrors.setdefault(entity.store.mirror, entity.store)
+            self.mirrors.setdefault(identity_of(entity.store.mirror), entity.store)
 
     def publish(self, load_id: str) -> None:
         """Show the journal in all of its mirrors."""
@@ -146,7 +147,7 @@ def _settle_share(project: Project, share: _Share, load_id: str, *, clears: bool
             step()
         except HyggeError as error:
             # What follows builds on what failed: it waits for the next attempt, or for the next load.
-            _log.warning("Load %s, journal in %s: %s", load_id, place.key, error)
+            _log.warning("Load %s, journal in %s: %s", load_id, place.address, error)
             return error
     return None
 

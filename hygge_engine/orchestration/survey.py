@@ -20,6 +20,7 @@ from hygge_engine.flow.idle import idle_result, is_at_rest
 from hygge_engine.flow.slices import SliceResult, SliceTask
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.survey import Asked, NotSurveyed, survey
+from hygge_engine.hosts import identity_of
 from hygge_engine.lake.base import PathInfo
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.payloads import EntityPayload
@@ -181,7 +182,7 @@ class _Known:
         return _Candidate(entity, table, state, Asked(entity.home, cursor, mark.value))
 
     def _of(self, table: FolderTable) -> tuple[dict[str, Entry], dict[str, PathInfo]]:
-        key = (table.lake.url, table.places.journal)
+        key = (identity_of(table.lake.url), table.places.journal)
         if key not in self._found:
             self._found[key] = {}, {}  # of a lake that does not respond, nothing more is asked
             summary = LandingSummary(table.lake, table.places.journal, self._project.name)
@@ -215,7 +216,7 @@ def _remember(project: Project, entities: Sequence[Entity], until: float) -> Non
     for entity in entities:
         table = open_table(project, entity)
         if isinstance(table, FolderTable):
-            key = (table.lake.url, table.places.journal)
+            key = (identity_of(table.lake.url), table.places.journal)
             summaries.setdefault(key, LandingSummary(table.lake, table.places.journal, project.name))
             paths[key].append(table.places.state)
     for key, summary in summaries.items():

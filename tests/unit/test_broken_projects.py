@@ -101,15 +101,16 @@ def test_a_directory_of_flows_with_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "journal", "words"),
+    ("limit", "journal", "door", "words"),
     [
-        (4, "", None),
-        (3, "", ["would hold 4 tables, and takes 3", "orders_to_fabric 2 tables, second 2 tables", "another one"]),
-        (6, "  mirror_journal: true\n", ["would hold 7 tables, and takes 6", "3 of the journal", "3 tables at most"]),
+        (4, "", "OneLake", None),
+        (3, "", "OneLake", ["would hold 4 tables, and takes 3", "_fabric 2 tables, second 2 tables", "another one"]),
+        (3, "", "westeurope-onelake", ["would hold 4 tables, and takes 3"]),
+        (6, "  mirror_journal: true\n", "api-onelake", ["7 tables, and takes 6", "of the journal", "3 tables at most"]),
     ],
 )
 def test_a_mirror_is_given_no_more_tables_than_fabric_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, journal: str, words: list[str] | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, journal: str, door: str, words: list[str] | None
 ) -> None:
     assert open_mirroring.TABLES_AT_MOST == 1_000
     monkeypatch.setattr(open_mirroring, "TABLES_AT_MOST", limit)
@@ -119,7 +120,7 @@ def test_a_mirror_is_given_no_more_tables_than_fabric_takes(
     third = second.replace("second", "third").replace("2222-222222222222", "2222-333333333333")
     files: Files = {
         FLOW_FILE: first.encode(),
-        "flows/second/flow.yml": second.replace("https://onelake", "https://OneLake").encode(),
+        "flows/second/flow.yml": second.replace("https://onelake", f"https://{door}").encode(),
         "flows/third/flow.yml": third.encode(),
     }
     if words is None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from devcloud.replicator import Replicator
+from hygge_engine.errors import ConfigurationError
 from hygge_engine.flow.factory import journal_of
 from hygge_engine.orchestration.local import run_load
-from hygge_engine.orchestration.places import journals_of
+from hygge_engine.orchestration.places import entities_at, journals_of, place_of, places_of
 from hygge_engine.orchestration.request import LoadRequest
 from tests.integration.warehouse import Nobody
 from tests.unit.load_world import FLOW_YML, SECOND_FLOW_YML, LoadWorld
@@ -307,6 +308,22 @@ def test_a_data_lake_may_remember_what_a_database_has(
     monkeypatch.setattr("hygge_engine.lake.opening.open_lake", opened.append)
     _, root = journal_of(project, project.entities[0])
     assert address.endswith(f"/{root}")
+
+
+@pytest.mark.parametrize("door", ["westeurope-onelake.dfs", "api-onelake", "OneLake.dfs"])
+def test_a_journal_that_is_reached_by_two_doors_is_one(tmp_path: Path, door: str) -> None:
+    other = SECOND.replace(ONELAKE, f"https://{door}.fabric.microsoft.com:443")
+    (tmp_path / "flows/second").mkdir(parents=True)
+    (tmp_path / "flows/second/flow.yml").write_text(other)
+    project = load(tmp_path, flow=WITH_MIRROR)
+    places = places_of(project, project.entities)
+    assert [place.address for place in places.values()] == [place_of(project, project.entities[0]).address]
+    (place,) = places.values()
+    assert entities_at(project, place) == project.entities
+    schema = other.replace(MIRRORED, MIRRORED + "  mirror_schema: elsewhere\n")
+    (tmp_path / "flows/second/flow.yml").write_text(schema)
+    with pytest.raises(ConfigurationError, match="`mirror_schema` differs between entities that share"):
+        load(tmp_path, flow=WITH_MIRROR)
 
 
 def test_a_secret_of_the_journals_place_is_shown_nowhere(tmp_path: Path) -> None:

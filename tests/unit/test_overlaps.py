@@ -18,7 +18,7 @@ HYGGE = """\
 name: shop
 connections:
   one: { type: mssql, server: sql.example.com, database: shop, auth: managed_identity }
-  same: { type: mssql, server: "SQL.example.com,1433", database: Shop, auth: managed_identity }
+  same: { type: mssql, server: "SQL.example.com.,1433", database: Shop, auth: managed_identity }
   other: { type: mssql, server: sql.example.com, database: other, auth: managed_identity }
 """
 LAKE = "account_url: https://shop.dfs.core.windows.net, filesystem: raw"
@@ -86,6 +86,13 @@ OVERLAPPING = [
     (adls("landing/{entity}"), adls("landing", account=LAKE.replace("shop.dfs", "SHOP.dfs"))),
     (
         adls(f"{ITEM}/Files/raw/**", account=f"account_url: https://onelake.dfs.fabric.microsoft.com, {ONELAKE}"),
+        f"{{ type: onelake, {ONELAKE}, lakehouse: {ITEM}, path: raw }}",
+    ),
+    (
+        adls(
+            f"{ITEM}/Files/raw/**",
+            account=f"account_url: https://westeurope-onelake.dfs.fabric.microsoft.com, {ONELAKE}",
+        ),
         f"{{ type: onelake, {ONELAKE}, lakehouse: {ITEM}, path: raw }}",
     ),
     (table("one", "dbo.{entity}"), store_table("one")),

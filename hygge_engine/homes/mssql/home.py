@@ -57,6 +57,7 @@ from hygge_engine.homes.mssql.tracking import (
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
+from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import columns_meant
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.project.telling.problems import suggest
@@ -101,7 +102,7 @@ class MssqlHome:
         self._bounded: Session | None = None  # the one that an upper bound was read by
         self._source = described
         if throttle is None and settings.throttle == "auto":
-            throttle = Throttle(paces.of(f"{connection.address}/{connection.database}"))
+            throttle = Throttle(paces.of(identity_of(f"{connection.address}/{connection.database}")))
         self._throttle = throttle
 
     def __enter__(self) -> Self:

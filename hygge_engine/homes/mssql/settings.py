@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 
 from hygge_engine.homes.mssql.identifiers import parse_table_name
 from hygge_engine.homes.mssql.single_select import check_query
+from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.locations import Location
 from hygge_engine.project.models.settings import (
@@ -191,7 +192,7 @@ class MssqlConnection(ConnectionSettings):
 
 def table_location(connection: MssqlConnection, schema: str, table: str) -> Location:
     """A table of a server, whatever connection it is reached by."""
-    root = f"{connection.address}/{connection.database}"
+    root = identity_of(f"{connection.address}/{connection.database}")
     return Location(confusable(root), (schema, table), 2)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import confusable
 from hygge_engine.plain_text import counted, first_few
 from hygge_engine.project.models.documents import FlowDocument
@@ -86,7 +87,7 @@ class CrossSectionRules:
         self._check_destination(entity, item)
         self._overlaps.add(entity, store.get("path") or item.place)
         self._stores[entity.id] = store
-        self._landings.append(_Landing(entity, confusable(entity.store.destination(entity.name)), item.place))
+        self._landings.append(_Landing(entity, _one_form(entity.store.destination(entity.name)), item.place))
 
     def check_journal(
         self, entity: Entity, journal: JournalSettings, tree: MappingNode | None, item: EntityTree
@@ -121,7 +122,7 @@ class CrossSectionRules:
         shared: dict[str, list[tuple[_Landing, Capacity]]] = {}
         for landing in self._landings:
             if capacity := landing.entity.store.capacity():
-                shared.setdefault(confusable(capacity.place), []).append((landing, capacity))
+                shared.setdefault(_one_form(capacity.place), []).append((landing, capacity))
         for landings in shared.values():
             _, capacity = landings[0]
             own = max(each.own for _, each in landings)
@@ -241,8 +242,7 @@ class CrossSectionRules:
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)
         claim = _Claim(entity.id, item.place.where)
-        # Not every destination distinguishes upper and lower case.
-        first = self._destinations.setdefault(confusable(destination), claim)
+        first = self._destinations.setdefault(_one_form(destination), claim)
         if first is claim:
             return
         self._problems.add(
@@ -258,15 +258,15 @@ class CrossSectionRules:
     ) -> None:
         if telemetry := entity.store.telemetry():
             claim = _Claim(entity.id, item.place.where, telemetry.rpartition("/")[2])
-            self._telemetry.setdefault(confusable(telemetry), claim)
+            self._telemetry.setdefault(_one_form(telemetry), claim)
         lies = entity.home.journal_address(entity.name) if journal.location == "home" else address_of(journal)
         for (place, key), value in entity.store.agreements(lies).items():
             node: Node = self._stores[entity.id].get(key) or item.place
             if key == "journal.location":
                 node = location or item.place
             claim = _Claim(entity.id, node.where, value)
-            first = self._agreements.setdefault((place, key), claim)
-            if first.value != value:
+            first = self._agreements.setdefault((_one_form(place), key), claim)
+            if identity_of(first.value) != identity_of(value):
                 self._problems.add(
                     node.problem(
                         f"`{key}` differs between entities that share {place}",
@@ -274,3 +274,9 @@ class CrossSectionRules:
                         expected=f"`{first.value}`, as for `{first.entity}` ({first.where})",
                     )
                 )
+
+
+def _one_form(place: str) -> str:
+    """One form for all names of a place, and of what some place may take for it: not every one distinguishes upper and
+    lower case."""
+    return confusable(identity_of(place))

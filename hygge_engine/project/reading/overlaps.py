@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import confusable
 from hygge_engine.project.models.locations import Location
 from hygge_engine.project.models.project import Entity
@@ -115,7 +116,8 @@ def _reads_kept(at: Location, kept: Location) -> bool:
 
 
 def _is_reported_already(one: Entity, other: Entity) -> bool:
-    return confusable(one.store.destination(one.name)) == confusable(other.store.destination(other.name))
+    places = [identity_of(each.store.destination(each.name)) for each in (one, other)]
+    return confusable(places[0]) == confusable(places[1])
 
 
 def _near(by_path: list[_WrittenTable], at: Location) -> Iterator[_WrittenTable]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from hygge_engine.errors import LandingBroken, LandingUnreadable
+from hygge_engine.hosts import identity_of
 from hygge_engine.plain_text import document_fault
 from hygge_engine.stores.landing.document import DocumentFile
 from hygge_engine.watermark import Boundary, Watermark
@@ -64,6 +65,10 @@ class Author:
     source: str = ""
     began: str = ""
     base: str = ""
+
+    def has_source_of(self, other: Author) -> bool:
+        """Whether the rows come from the same place, by whichever of its names."""
+        return identity_of(self.source) == identity_of(other.source)
 
 
 @dataclass(frozen=True)
