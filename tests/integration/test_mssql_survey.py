@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,15 @@ from hygge_engine.homes.mssql import survey as surveys
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.survey import Asked, NotSurveyed, survey
+from hygge_engine.lake import opening
+from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration import survey as orchestration
+from hygge_engine.orchestration.local import run_load
+from hygge_engine.orchestration.request import LoadRequest
+from hygge_engine.project import Project, load_project
 from hygge_engine.project.models.settings import CHANGE_TRACKING
-from tests.integration.mssql_server import ServerProcess, connect, own_name
+from tests.integration.mssql_server import READER, READER_PASSWORD, ServerProcess, connect, own_name
+from tests.support.recorder import Recorder
 
 pytestmark = pytest.mark.any_server
 
@@ -160,7 +169,7 @@ def test_what_cannot_be_asked_takes_nothing_else_with_it(
     monkeypatch.setattr(surveys, "MOST_FAILURES", 1)
     error = HomeError("It is denied.")
     rv = asked(server, "asked", "rv")
-    assert set(surveyed(server, {**wide, "rv": rv})) == {"rv"}
+    assert set(surveyed(server, {**wide, "rv": rv})) == {"rv", "0", "1", "2"}
     assert len(failed) == 6
     connection = connect(server.address, database=DATABASE)
     assert survey(connection, wide, 60, lambda: True) == {}
@@ -181,3 +190,67 @@ def test_rows_that_do_not_fit_the_question_say_nothing(
     answers: list[Any] = [[], [(0, 7, 1), (0, 7, 1)], [(5, 7, 1)], [("0", 7, 1)], [(0, 7, "many")], [(0,)]]
     for wrong in answers:
         assert surveyed(server, {"0": wide["0"]}) == {}, wrong
+
+
+# What a login may no longer do with a table that has landed, and the watermark.
+DENIED = {
+    "whole": ("SELECT ON dbo.whole", {"column": "at"}),
+    "its_mark": ("SELECT ON dbo.its_mark (at)", {"column": "at"}),
+    "other_column": ("SELECT ON dbo.other_column (name)", {"column": "at"}),
+    "by_version": ("SELECT ON dbo.by_version", {"column": "rv"}),
+    "by_changes": ("VIEW CHANGE TRACKING ON dbo.by_changes", {"change_tracking": True}),
+}
+
+
+def denied_project(directory: Path, server: ServerProcess) -> Project:
+    keys = {"database": DATABASE, "username": READER, "password": READER_PASSWORD}
+    login = connect(server.address, **keys).model_dump(mode="json", exclude_defaults=True)
+    flow = {
+        "run_type": "incremental",
+        "home": {"type": "mssql", "connection": "shop", "table": "dbo.{entity}"},
+        "store": {"type": "open_mirroring", "account_url": "https://lake", "filesystem": "w", "mirror_name": "m"},
+        "entities": [{"name": name, "watermark": watermark} for name, (_, watermark) in DENIED.items()],
+    }
+    (directory / "flows/denied").mkdir(parents=True)
+    connections = {"shop": login | {"type": "mssql", "password": READER_PASSWORD}}
+    options = {"lake_hosts": ["lake"]}
+    document = {"name": "denied", "connections": connections, "options": options}
+    (directory / "hygge.yml").write_text(json.dumps(document))
+    (directory / "flows/denied/flow.yml").write_text(json.dumps(flow))
+    return load_project(directory)
+
+
+def test_what_is_denied_is_reported_as_an_activity_does(
+    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestration, "FEWEST_TABLES", 1)
+    monkeypatch.setattr(opening, "open_lake", lambda _: LocalLake(tmp_path / "lake"))
+    for name in DENIED:
+        server.run(
+            f"CREATE TABLE dbo.{name} (id int PRIMARY KEY, name nvarchar(9), at int NOT NULL, rv rowversion)",
+            f"INSERT INTO dbo.{name} (id, name, at) VALUES (1, N'a', 1)",
+            database=DATABASE,
+        )
+    server.run(
+        "ALTER TABLE dbo.by_changes ENABLE CHANGE_TRACKING",
+        f"CREATE USER {READER} FOR LOGIN {READER}",
+        f"GRANT SELECT, VIEW CHANGE TRACKING ON SCHEMA::dbo TO {READER}",
+        database=DATABASE,
+    )
+    project = denied_project(tmp_path, server)
+
+    def load(skip_idle: bool) -> dict[str, tuple[Any, ...]]:
+        recorder, options = Recorder(), project.options.model_copy(update={"skip_idle": skip_idle})
+        run_load(replace(project, options=options), LoadRequest(), recorder)
+        facts = ("status", "rows", "error", "message")
+        return {
+            name: tuple(result.get(fact) or None for fact in facts if result["attempts"] or fact != "message")
+            for name, result in recorder.settled.items()
+        }
+
+    load(skip_idle=False)
+    server.run(*(f"DENY {right} TO {READER}" for right, _ in DENIED.values()), database=DATABASE)
+    with_survey, without = load(skip_idle=True), load(skip_idle=False)
+    assert {name: said[:3] for name, said in with_survey.items()} == {name: said[:3] for name, said in without.items()}
+    told = {name: said[3] for name, said in with_survey.items() if said[0] == "failed"}
+    assert told == {name: without[name][3] for name in ("whole", "its_mark", "by_changes")}

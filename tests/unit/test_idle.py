@@ -15,8 +15,10 @@ from typing import Any, cast
 import pyarrow.parquet as pq
 import pytest
 
+from hygge_engine.errors import HomeError
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceResult
+from hygge_engine.homes.mssql import survey as mssql
 from hygge_engine.homes.mssql.survey import Asked
 from hygge_engine.lake import opening
 from hygge_engine.lake.base import PathInfo
@@ -376,3 +378,41 @@ def test_packed_tables_come_out_as_they_went_in_and_never_outgrow_a_payload(monk
     assert 0 < cut["count"] < 5_000
     assert pack([], "", "") is None
     assert list(results_of(None, "load")) == []
+
+
+class PickySession:
+    """A server that refuses what is about some tables, or about several at once."""
+
+    def __init__(self, denied: set[int], most: int = mssql.TABLES_AT_ONCE) -> None:
+        self.denied = denied
+        self.most = most
+        self.statements = 0
+
+    def fetch_some(self, sql: str, *_: Any, **__: Any) -> list[tuple[int]]:
+        self.statements += 1
+        numbers = [int(part) for part in sql.split(" UNION ALL ")]
+        if self.denied.intersection(numbers) or len(numbers) > self.most:
+            raise HomeError("It is denied.")
+        return [(number,) for number in numbers]
+
+    def known(self, tables: int) -> set[int]:
+        search = mssql._Survey(cast(Any, None), cast(Any, self), float("inf"), lambda: False)
+        return {table for table, _ in search._numbered(range(tables), lambda number, _: str(number))}
+
+
+@pytest.mark.parametrize("tables", [1, 8, 32, 180])
+@pytest.mark.parametrize("seed", range(6))
+def test_tables_that_are_denied_cost_nobody_else_the_survey(tables: int, seed: int) -> None:
+    chosen = random.Random(seed)
+    denied = set(chosen.sample(range(tables), chosen.randint(0, min(tables, mssql.MOST_FAILED_TABLES))))
+    session = PickySession(denied)
+    assert session.known(tables) == set(range(tables)) - denied
+    assert session.statements <= 1 + 2 * len(denied) * tables.bit_length()
+
+
+def test_what_fails_for_another_reason_is_not_divided_for_ever() -> None:
+    everything, one_by_one = PickySession(set(range(180))), PickySession(set(), most=1)
+    assert everything.known(180) == set()
+    assert everything.statements < 2 * 180
+    assert len(one_by_one.known(180)) < 180
+    assert one_by_one.statements < 100

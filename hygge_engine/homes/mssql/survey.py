@@ -48,8 +48,14 @@ LOGIN_SECONDS = 15
 # How long a statement waits for a lock: a table that somebody holds is left out, and must not hold up the others.
 LOCK_MILLISECONDS = 500
 
-# Statements that fail because of one of their tables are divided until it is found, as long as not more than this fail.
+# A statement that fails because of some of its tables is divided until they are found. To find one takes as many
+# failures as a statement can be halved, and one more; as many are granted for each that was found, so that denied
+# tables never end the search for others. Where a statement fails whatever it is about, the first number ends it, and
+# where tables are locked, so that each failure takes its time, the last.
 MOST_FAILURES = 24
+FAILURES_PER_TABLE = TABLES_AT_ONCE.bit_length() + 1
+MOST_FAILED_TABLES = 64
+FAILING_SECONDS = 20.0
 
 _CURRENT_VERSION = "SELECT CHANGE_TRACKING_CURRENT_VERSION()"
 _BEGAN = """\
@@ -168,6 +174,8 @@ class _Survey:
         self._until = until
         self._cancelled = cancelled
         self._failures = 0
+        self._failed_tables = 0
+        self._failing_seconds = 0.0
         self._clocks: dict[str, str | None] = {}
 
     def run(self, tables: Mapping[str, Asked], found: dict[str, SurveyedHome]) -> None:
@@ -304,16 +312,23 @@ class _Survey:
         """The tables with the rows that one statement has for them, which begin with their numbers. ``part`` is what of
         it is about one.
 
-        What fails for a table leaves that one out; where much does, this raises HomeError.
+        What fails for a table leaves that one out, and where much does, those that are asked with it. Raises HomeError
+        where there is no time left.
         """
+        began = time.monotonic()
         try:
             return self._rows_of(tables, part, first)
         except HomeError as error:
             self._failures += 1
-            if self._failures > MOST_FAILURES or self._is_over:
+            self._failing_seconds += time.monotonic() - began
+            if self._is_over:
                 raise
             if len(tables) == 1:
+                self._failed_tables += 1
                 _log.info("A table could not be asked beside others whether it has news: %s", error)
+                return []
+            if not self._may_divide:
+                _log.warning("%s tables could not be asked at once whether they have news: %s", len(tables), error)
                 return []
         half = len(tables) // 2
         return [*self._numbered(tables[:half], part, first), *self._numbered(tables[half:], part, first + half)]
@@ -328,6 +343,11 @@ class _Survey:
         if len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(len(parts))):
             raise HomeUnavailable(f"{_DOING}: the server's response does not match the request.")
         return [(tables[number], tuple(row[1:])) for number, row in zip(numbers, rows, strict=True)]
+
+    @property
+    def _may_divide(self) -> bool:
+        granted = MOST_FAILURES + FAILURES_PER_TABLE * min(self._failed_tables, MOST_FAILED_TABLES)
+        return self._failures <= granted and self._failing_seconds <= FAILING_SECONDS
 
     @property
     def _is_over(self) -> bool:
