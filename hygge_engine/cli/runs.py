@@ -21,13 +21,17 @@ from hygge_engine.orchestration.places import JournalPlace, entities_of, places_
 from hygge_engine.plain_text import lines_of, one_line
 from hygge_engine.project import Project, load_project
 from hygge_engine.project.telling.problems import suggest
+from hygge_engine.row_counts import COUNT_NAMES
 
 _COLOURS = {"success": "green", "fail": "red", "skip": "yellow", "cancel": "yellow"}
+
+# Before the numbers of rows that were inserted, updated, deleted and unchanged.
+_SIGNS = "+~-="
 
 # Lines, unless the caller says otherwise; one load has as many as it has entities.
 LINES_DEFAULT = 20
 
-_NUMBERS = ("entities", "runs", "failed", "rows", "took")
+_NUMBERS = ("entities", "runs", "failed", "rows", "changes", "took")
 
 
 def run(
@@ -119,8 +123,8 @@ def _show_summary(by: Level, found: list[dict[str, Any]], *, failed: bool, json_
     _print_table((by, *header), list(rows), [line["message"] or "" for line in found])
 
 
-_LOAD_HEADER = ("started", "status", "entities", "failed", "rows", "took")
-_PART_HEADER = ("finished", "status", "runs", "failed", "rows", "took", "succeeded")
+_LOAD_HEADER = ("started", "status", "entities", "failed", "rows", "changes", "took")
+_PART_HEADER = ("finished", "status", "runs", "failed", "rows", "changes", "took", "succeeded")
 
 
 def _load_cells(load: dict[str, Any]) -> tuple[str, ...]:
@@ -131,6 +135,7 @@ def _load_cells(load: dict[str, Any]) -> tuple[str, ...]:
         f"{load['entities']:,}",
         _count(load["failed"]),
         f"{load['rows'] or 0:,}",
+        _changes(load),
         seconds_text(load["duration"]),
     )
 
@@ -143,6 +148,7 @@ def _part_cells(part: dict[str, Any]) -> tuple[str, ...]:
         f"{part['runs']:,}",
         _count(part["failed"]),
         f"{part['rows'] or 0:,}",
+        _changes(part),
         seconds_text(part["duration"]),
         _moment(part["succeeded_at"]) or "never",
     )
@@ -188,12 +194,13 @@ def _print_entities(rows: pl.DataFrame) -> None:
             row["run_type"] or "",
             row["status"],
             f"{row['row_count'] or 0:,}",
+            _changes(row),
             seconds_text(row["duration"]),
             row["watermark"] or "",
         )
         for row in found
     ]
-    header = ("entity", "run type", "status", "rows", "took", "watermark")
+    header = ("entity", "run type", "status", "rows", "changes", "took", "watermark")
     _print_table(header, cells, [row["message"] or "" for row in found], whole=True)
 
 
@@ -218,13 +225,14 @@ def _show_entity(project: Project, entity: str, rows: pl.DataFrame, *, failed: b
             row["run_type"] or "",
             row["status"],
             f"{row['row_count'] or 0:,}",
+            _changes(row),
             seconds_text(row["duration"]),
             row["watermark"] or "",
             row["coordinator_run_id"],
         )
         for row in found
     ]
-    header = ("started", "entity", "run type", "status", "rows", "took", "watermark", "load")
+    header = ("started", "entity", "run type", "status", "rows", "changes", "took", "watermark", "load")
     _print_table(header, cells, [row["message"] or "" for row in found])
 
 
@@ -259,6 +267,12 @@ def _line(header: tuple[str, ...], row: tuple[str, ...], widths: list[int], styl
 def _count(number: int | None) -> str:
     """A number that is worth a look unless it is zero."""
     return f"{number:,}" if number else ""
+
+
+def _changes(row: Mapping[str, Any]) -> str:
+    """Rows inserted, updated, deleted and unchanged, those that are none or not known left out: ``+12 ~3 -1 =90``."""
+    counts = zip(_SIGNS, (row[name] for name in COUNT_NAMES), strict=True)
+    return " ".join(f"{sign}{number:,}" for sign, number in counts if number)
 
 
 def _moment(text: Any) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 from hygge_engine.expectations.checks import outcome_of, warning_of
 from hygge_engine.flow.divided import publish_ranges
 from hygge_engine.flow.slices import SliceResult, SliceStatus
+from hygge_engine.row_counts import RowCounts
 from hygge_engine.stores.base import Destination, Wait
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease
-from hygge_engine.stores.landing.state import ExpectationResult
+from hygge_engine.stores.landing.state import ExpectationResult, Finished, OpenLoad
 
 # Pause before the next try to drop a table that is being read.
 DROP_PAUSE_SECONDS = 5.0
@@ -79,9 +80,7 @@ def slice_result(
     watermark = state.watermark
     return SliceResult(
         status,
-        rows=totals.rows if totals else 0,
-        bytes=totals.bytes if totals else 0,
-        files=totals.files if totals else 0,
+        **(totals_in(totals) if totals else {}),
         message=message,
         not_before=not_before,
         table_gone=is_table_gone(lease) or None,
@@ -92,6 +91,13 @@ def slice_result(
         reached=state.reached,
         **times_since(started),
     )
+
+
+def totals_in(totals: OpenLoad | Finished) -> dict[str, Any]:
+    """What a load has landed, by the names of a result. The counts of one that has landed nothing are left out, as far
+    as they are known by that (`counts_of`)."""
+    counts = totals.counts if totals.rows else RowCounts(unchanged=totals.counts.unchanged)
+    return {"rows": totals.rows, "bytes": totals.bytes, "files": totals.files, **counts.by_name()}
 
 
 def range_result(lease: RangeLease | None, status: SliceStatus, started: datetime) -> SliceResult:

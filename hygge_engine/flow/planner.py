@@ -50,6 +50,7 @@ from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.row_counts import NOTHING_LANDED
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
@@ -171,11 +172,19 @@ class LoadPlanner:
             order=reading_order(source, opened.upper.column if opened.upper else ""),
             told_apart=_told_apart(polish.table, keys),
             polish=polish_digest(self._entity),
+            adds=self._adds(opened, keys),
         )
         if self._lease.author is not None:
             self._lease.author = replace(self._lease.author, base=source.stands_for)
         self._lease.begin(opened, key_columns=keys, columns=columns, treatments=polish.treatments)
         return self._lease.open
+
+    def _adds(self, opened: OpenLoad, keys: Sequence[str]) -> bool:
+        """Whether each row that lands is one that the table does not have."""
+        if not (self._destination.merges and keys):
+            return True
+        is_anew = opened.mode == "initial" or (opened.mode == "reload" and not opened.difference)
+        return is_anew and not self.describe().resumes_without_key
 
     def digests(self, landed: pa.Schema, keys: Sequence[str]) -> Digests:
         """What makes digests of rows as they land."""
@@ -299,6 +308,7 @@ class LoadPlanner:
             bytes=adopted.bytes if adopted else 0,
             files=adopted.files if adopted else 0,
             checked=adopted.checked if adopted else ExpectationResult(),
+            counts=adopted.counts if adopted else NOTHING_LANDED,
         )
         if settings is None:
             return opened

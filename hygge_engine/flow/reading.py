@@ -28,6 +28,7 @@ from hygge_engine.flow.steps import (
     PolishRows,
     StageRows,
     Step,
+    TellApart,
 )
 from hygge_engine.homes.base import Batch, Home, Position, Remarks, SourceSchema
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -92,7 +93,8 @@ class WindowReader:
         keeping = self._keeping(opened, landed)
         writer = self._destination.writer(self._lease, landed.schema, marked=self._are_marked(opened))
         try:
-            steps += [*keeping, StageRows(writer), self._counting(opened)]
+            telling = [] if opened.adds or opened.difference else [TellApart()]
+            steps += [*keeping, *telling, StageRows(writer), self._counting(opened)]
             position, cut = self._send(opened, steps)
             if cut is Cut.CANCELLED and position is None:
                 _abandon(writer, *keeping)

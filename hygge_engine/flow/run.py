@@ -33,6 +33,7 @@ from hygge_engine.flow.ending import (
     seconds_from_now,
     slice_result,
     times_since,
+    totals_in,
 )
 from hygge_engine.flow.factory import journal_of, open_home, open_table
 from hygge_engine.flow.gate import ExpectationGate
@@ -48,7 +49,7 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
-from hygge_engine.stores.landing.transitions import is_resumable
+from hygge_engine.stores.landing.transitions import counts_of_intent, is_resumable
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
@@ -346,6 +347,8 @@ class _Slice:
         if files:
             self._destination.publish(self._lease, files, position=None, last=True)
         else:
+            if opened := self._lease.open:
+                self._lease.stage_changes(counts=opened.counts + counts_of_intent(opened, 0))
             self._lease.finish()
 
     def _stopped(self, cut: Cut | None) -> SliceResult | None:
@@ -391,7 +394,7 @@ def _failed(lease: TableLease | None, error: HyggeError, task: SliceTask, starte
     landed: dict[str, Any] = {}
     if lease is not None:
         if lease.open is not None and lease.owns_open:
-            landed = {"rows": lease.open.rows, "bytes": lease.open.bytes, "files": lease.open.files}
+            landed = totals_in(lease.open)
             landed["reached"] = lease.state.reached
         landed["table_gone"] = is_table_gone(lease)
         if isinstance(error, ExpectationFailed):

@@ -72,7 +72,8 @@ class SliceResult:
 
     ``continue``: schedule another slice, not before ``not_before`` (ISO 8601, UTC) where that is given. ``rows``,
     ``bytes`` and ``files`` count what the whole entity run has landed so far, over all its slices: the landing state
-    keeps them, so a slice that was killed is not counted twice. ``reached`` differs between two slices if, and only if,
+    keeps them, so a slice that was killed is not counted twice. ``rows_inserted`` and its likes tell them apart
+    (`RowCounts`), also None where nothing has landed at all. ``reached`` differs between two slices if, and only if,
     the load has progressed between them (`LandingState.reached`); it is empty where a slice does not know.
     ``begun_again``: what was read so far had to be discarded. ``error``, ``hint`` (the part of ``message`` that says
     what to do), ``transient`` and ``retry_after_seconds`` (jitter included) go with ``failed``. ``expectations`` counts
@@ -106,6 +107,10 @@ class SliceResult:
     ranges: int = 0
     ranges_left: str = ""
     division: str = ""
+    rows_inserted: int | None = None
+    rows_updated: int | None = None
+    rows_deleted: int | None = None
+    rows_unchanged: int | None = None
 
     def __post_init__(self) -> None:
         """Whatever a source, a driver or a row has put into them, the texts show no secret and can be written down

@@ -21,6 +21,7 @@ from hygge_engine.flow.identity import UNIQUE_HINT, Identity
 from hygge_engine.homes.base import Batch
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.polish import LoadStamp, Polish
+from hygge_engine.row_counts import NOTHING_LANDED, RowCounts
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.state import ExpectationResult, StagedFile
 from hygge_engine.watermark import Boundary
@@ -221,7 +222,7 @@ class LeaveOutUnchanged(KeepDigests):
         found = super().finish(last=last)
         self._known = self._known.clear()  # the keys need the room
         if last:
-            self._stage_deletes(found["digests"])
+            found["counting"] = self._stage_deletes(found["digests"])
         return found
 
     def abandon(self) -> None:
@@ -234,7 +235,7 @@ class LeaveOutUnchanged(KeepDigests):
         """See `Step.notes`."""
         return [self._note] if self._note else []
 
-    def _stage_deletes(self, files: Sequence[StagedFile]) -> None:
+    def _stage_deletes(self, files: Sequence[StagedFile]) -> RowCounts:
         if self._before or self._read != self._keys:
             keys = self._files.keys_of(files)
             if repeats := len(keys) - keys.n_unique():
@@ -247,11 +248,30 @@ class LeaveOutUnchanged(KeepDigests):
                 for rows in self._digests.deleted(entries_not_in(keys, entries)):
                     self._writer.delete(rows)
         self.deletes = self._writer.finish()
-        deletes = sum(file.rows for file in self.deletes)
-        unchanged = sum(file.rows for file in files) - self._upserts
+        read, deletes = sum(file.rows for file in files), sum(file.rows for file in self.deletes)
+        unchanged, inserted = read - self._upserts, read - (self._keys.count - deletes)
         self._note = (
             f"reloaded by difference: {self._upserts:,} new or changed, {deletes:,} deleted, {unchanged:,} unchanged"
         )
+        return RowCounts(inserted, self._upserts - inserted, deletes, unchanged)
+
+
+class TellApart(Step):
+    """Counts what the rows of a slice are to the table, as far as their source says so."""
+
+    def __init__(self) -> None:
+        self._counts = NOTHING_LANDED
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        inserted = batch.inserted if batch.rows.num_rows else 0
+        updated = None if inserted is None else batch.rows.num_rows - inserted
+        self._counts += RowCounts(inserted, updated, 0 if batch.deleted is None else batch.deleted.num_rows)
+        return batch
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        return {"counting": self._counts}
 
 
 class StageRows(Step):

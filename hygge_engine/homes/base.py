@@ -136,12 +136,14 @@ class HighWater:
 class Batch:
     """Rows in the order of reading, and the position after the last of them (None where the home cannot resume).
 
-    ``deleted`` are rows of the same schema that the source no longer has; of them only the key is known.
+    ``deleted`` are rows of the same schema that the source no longer has; of them only the key is known. ``inserted``:
+    how many of ``rows`` are new to the source, by its own account; None where it keeps none.
     """
 
     rows: pa.RecordBatch
     position: Position | None = None
     deleted: pa.RecordBatch | None = None
+    inserted: int | None = None
 
 
 @runtime_checkable

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from hygge_engine.errors import JournalError
 from hygge_engine.masking import mask, mask_places
+from hygge_engine.row_counts import COUNT_NAMES, counts_of
 from hygge_engine.statuses import JOURNAL_STATUS, RunStatus
 
-# 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`, 1.3 `principal`. Readers of
-# 1.0 find all they know.
-SCHEMA_VERSION = "1.3"
+# 1.0 has the columns up to `schema_version`; 1.1 adds those after it, 1.2 `expectations`, 1.3 `principal`, 1.4 those of
+# `COUNT_NAMES`. Readers of 1.0 find all they know.
+SCHEMA_VERSION = "1.4"
 
 # No entity run takes longer, in seconds: a hundred years. What no run can have taken is not known.
 LONGEST_SECONDS = 100 * 366 * 86_400.0
@@ -51,6 +52,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "requested_by": pa.string(),
     "expectations": pa.string(),
     "principal": pa.string(),
+    **dict.fromkeys(COUNT_NAMES, pa.int64()),
 }
 SCHEMA = pa.schema(_COLUMNS)
 
@@ -60,10 +62,10 @@ class EntityRunRow:
     """One entity run, as a row of the journal.
 
     Times are ISO 8601 in UTC, ``duration`` is in seconds, ``row_count``, ``bytes`` and ``files`` count what was landed,
-    ``error`` is the code of `hygge_engine.errors`, ``attempts`` the slices that were scheduled, ``expectations`` says
-    as JSON how many were met and which were not. ``requested_by`` is what the caller claims to be, ``principal``
-    whom the platform has authenticated. A row without flow and entity speaks of a load as a whole: one that was
-    skipped, or that failed before it had any entities.
+    ``rows_inserted`` and its likes tell it apart (`RowCounts`), ``error`` is the code of `hygge_engine.errors`,
+    ``attempts`` the slices that were scheduled, ``expectations`` says as JSON how many were met and which were not.
+    ``requested_by`` is what the caller claims to be, ``principal`` whom the platform has authenticated. A row without
+    flow and entity speaks of a load as a whole: one that was skipped, or that failed before it had any entities.
     """
 
     entity_run_id: str
@@ -91,6 +93,10 @@ class EntityRunRow:
     requested_by: str = ""
     expectations: str = ""
     principal: str = ""
+    rows_inserted: int | None = None
+    rows_updated: int | None = None
+    rows_deleted: int | None = None
+    rows_unchanged: int | None = None
 
 
 class Outcome(Protocol):
@@ -122,6 +128,14 @@ class Outcome(Protocol):
     def watermark(self) -> str: ...
     @property
     def expectations(self) -> str: ...
+    @property
+    def rows_inserted(self) -> int | None: ...
+    @property
+    def rows_updated(self) -> int | None: ...
+    @property
+    def rows_deleted(self) -> int | None: ...
+    @property
+    def rows_unchanged(self) -> int | None: ...
 
 
 def entity_run_row(
@@ -151,6 +165,7 @@ def entity_run_row(
         raise JournalError(f"{flow}.{entity} has not ended: its last slice returned {outcome.status!r}.")
     start_time = outcome.started or started
     finish_time = outcome.finished or finished or start_time
+    counts = counts_of({name: getattr(outcome, name) for name in COUNT_NAMES}, outcome.rows)
     return EntityRunRow(
         entity_run_id=entity_run_id,
         coordinator_run_id=coordinator_run_id,
@@ -176,6 +191,10 @@ def entity_run_row(
         requested_by=mask(requested_by),
         expectations=mask(outcome.expectations),
         principal=mask(principal),
+        rows_inserted=counts.inserted,
+        rows_updated=counts.updated,
+        rows_deleted=counts.deleted,
+        rows_unchanged=counts.unchanged,
     )
 
 

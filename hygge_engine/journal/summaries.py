@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from hygge_engine.journal.rows import LONGEST_SECONDS
+from hygge_engine.row_counts import COUNT_NAMES
 
 Level = Literal["load", "flow", "entity"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -33,6 +34,7 @@ _LOADS_COLUMNS: dict[str, pa.DataType] = {
     "run_type": pa.string(),
     "message": pa.string(),
     "principal": pa.string(),
+    **dict.fromkeys(COUNT_NAMES, pa.int64()),
 }
 LOADS_SCHEMA = pa.schema(_LOADS_COLUMNS)
 
@@ -44,7 +46,7 @@ _STATUS = pl.col("status")
 # The columns of the journal that summaries are made of.
 SUMMARY_COLUMNS = (
     *("coordinator_run_id", "coordinator", "flow", "entity", "start_time", "finish_time", "status", "run_type"),
-    *("row_count", "duration", "message", "bytes", "requested_by", "principal"),
+    *("row_count", "duration", "message", "bytes", "requested_by", "principal", *COUNT_NAMES),
 )
 
 _KEYS: dict[Level, list[str]] = {"load": ["coordinator_run_id"], "flow": ["flow"], "entity": ["flow", "entity"]}
@@ -54,7 +56,9 @@ def summarize(rows: pl.DataFrame, by: Level = "load") -> pl.DataFrame:
     """One row for each load, flow or entity, the one that started last first.
 
     All have ``started`` (the first start), ``finished`` (the last finish), ``status``, ``succeeded``, ``failed``,
-    ``skipped`` and ``cancelled`` (entity runs), ``rows``, ``bytes``, ``duration`` (seconds) and ``message``.
+    ``skipped`` and ``cancelled`` (entity runs), ``rows``, ``bytes``, ``duration`` (seconds) and ``message``; and
+    ``rows_inserted``, ``rows_updated`` and ``rows_deleted``, null where that is not known of every run that has landed
+    rows, and ``rows_unchanged``, null where no run has compared any.
 
     ``load`` has the columns of `LOADS_SCHEMA`: ``status`` is the gravest, ``duration`` runs from the first start to the
     last finish, ``message`` is the first error or, where nothing failed, the first reason to skip or cancel, and
@@ -121,6 +125,22 @@ def _in_time(column: str, at: str, when: pl.Expr) -> pl.Expr:
 
 _FAILED, _STOPPED = _STATUS == "fail", _STATUS.is_in(["skip", "cancel"])
 
+_LANDED_NAMES, _UNCHANGED = COUNT_NAMES[:3], COUNT_NAMES[3]
+
+
+def _known_of_all(count: pl.Expr) -> pl.Expr:
+    return pl.when(count.is_not_null().all()).then(count.sum())
+
+
+def _known_of_some(count: pl.Expr) -> pl.Expr:
+    return pl.when(count.is_not_null().any()).then(count.sum())
+
+
+def _landed(name: str) -> pl.Expr:
+    """How many of the rows that have landed are of a kind: none where none have landed."""
+    return pl.when(pl.col("row_count").fill_null(0) == 0).then(pl.col(name).fill_null(0)).otherwise(name)
+
+
 _COUNTS = ("succeeded", "failed", "skipped", "cancelled", "rows", "bytes")
 _BOTH = {
     "started": _START.min(),
@@ -131,11 +151,15 @@ _BOTH = {
     "cancelled": _count("cancel"),
     "rows": pl.col("row_count").sum(),
     "bytes": pl.col("bytes").sum(),
+    **{name: _known_of_all(_landed(name)) for name in _LANDED_NAMES},
+    _UNCHANGED: _known_of_some(pl.col(_UNCHANGED)),
 }
 _BOTH_AGAIN = {
     "started": pl.col("started").min(),
     "finished": pl.col("finished").max(),
     **{name: pl.col(name).sum() for name in _COUNTS},
+    **{name: _known_of_all(pl.col(name)) for name in _LANDED_NAMES},
+    _UNCHANGED: _known_of_some(pl.col(_UNCHANGED)),
 }
 
 _OF_LOAD = {
@@ -168,7 +192,10 @@ _AGAIN_OF_LOAD = {
     **{name: _in_time(name, "reason_at", pl.col("has_stopped")).first() for name in ("reason", "reason_at")},
 }
 
-_PART_COLUMNS = ("runs", "started", "finished", "status", "succeeded_at", *_COUNTS, "duration", "message")
+_PART_COLUMNS = (
+    *("runs", "started", "finished", "status", "succeeded_at", *_COUNTS, "duration", "message"),
+    *COUNT_NAMES,
+)
 _LATEST = pl.col("start_time").fill_null("").arg_max()
 _OF_PART = {
     **_BOTH,

@@ -42,6 +42,7 @@ def log_load(summary: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -
             "run_type": run.run_type,
             "status": run.status,
             "rows": run.rows,
+            **run.counts.by_name(),
             "bytes": run.bytes,
             "started": run.started.isoformat() if run.started else None,
             "duration": run.duration_seconds,

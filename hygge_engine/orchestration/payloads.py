@@ -117,6 +117,10 @@ class SlicePayload(TypedDict, total=False):
     ranges: int
     ranges_left: str
     division: str
+    rows_inserted: int | None
+    rows_updated: int | None
+    rows_deleted: int | None
+    rows_unchanged: int | None
     waiting: bool
     pool: bool
 
@@ -156,6 +160,10 @@ class SummaryLine(TypedDict):
     error: NotRequired[str]
     hint: NotRequired[str]
     expectations: NotRequired[str]
+    rows_inserted: NotRequired[int]
+    rows_updated: NotRequired[int]
+    rows_deleted: NotRequired[int]
+    rows_unchanged: NotRequired[int]
 
 
 class Summary(TypedDict):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from hygge_engine.orchestration.payloads import EntityPayload, Summary, SummaryLine
 from hygge_engine.orchestration.progress import LoadProgress
+from hygge_engine.row_counts import COUNT_NAMES
 from hygge_engine.statuses import JOURNAL_STATUS
 
 # An output travels through the orchestration's history: of a message only the beginning is kept there. The journal
@@ -60,4 +61,5 @@ def _line(result: EntityPayload) -> SummaryLine:
     for key in _OPTIONAL_KEYS:
         if result.get(key):
             line[key] = result[key]
-    return line
+    counts = {name: result[name] for name in COUNT_NAMES if result.get(name) is not None}
+    return cast("SummaryLine", {**line, **counts})

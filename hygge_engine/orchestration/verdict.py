@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from hygge_engine.orchestration.concurrency import EntityRunState
 from hygge_engine.orchestration.payloads import SlicePayload
+from hygge_engine.row_counts import COUNT_NAMES
 
 # Transient failures in a row before an entity is given up. With the pauses of `hygge_engine.retry` that is most of a
 # minute of waiting between attempts, the time that Azure SQL takes to fail over; the next load continues where this one
@@ -106,7 +107,9 @@ def judge(entity_run: EntityRunState, result: SlicePayload | None, now: datetime
         entity_run.started = entity_run.started or result.get("started", "")
     # A slice that could not even look (a fenced one, a lake that is down) does not know what was landed before it.
     known = _chosen(entity_run.last, _WHOLE)
-    result = {**known, **(CRASHED if result is None else result)}
+    has_looked = result is not None and bool(result.get("rows") or result.get("reached"))
+    counts = _chosen(entity_run.last, () if has_looked else COUNT_NAMES)
+    result = {**known, **counts, **(CRASHED if result is None else result)}
     if result["status"] == "failed" and entity_run.last.get("table_gone"):
         result.setdefault("table_gone", True)
     progressed = any(result.get(total) != known.get(total) for total in _WHOLE)
@@ -179,7 +182,8 @@ def ending_unreleased(entity_run: EntityRunState, stopped: SlicePayload) -> Slic
 
 def _with_last_state(ending: SlicePayload, last: SlicePayload) -> SlicePayload:
     """An ending with what the last result says of the table."""
-    return {**ending, "table_gone": None, **_chosen(last, _CHANGED_BY_RELEASE)}
+    uncounted = _chosen(ending, tuple(key for key in ending if key not in COUNT_NAMES))
+    return {**uncounted, "table_gone": None, **_chosen(last, (*_CHANGED_BY_RELEASE, *COUNT_NAMES))}
 
 
 def _chosen(result: SlicePayload, keys: tuple[str, ...]) -> SlicePayload:

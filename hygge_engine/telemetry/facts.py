@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hygge_engine.plain_text import counted
+from hygge_engine.row_counts import RowCounts, counts_of
 from hygge_engine.statuses import JOURNAL_STATUS
 
 
@@ -24,6 +25,7 @@ class EntityRun:
     rows: int
     bytes: int
     files: int
+    counts: RowCounts
     attempts: int
     started: datetime | None
     finished: datetime | None
@@ -97,6 +99,7 @@ def entity_run_of(result: Mapping[str, Any]) -> EntityRun:
         rows=result.get("rows", 0),
         bytes=result.get("bytes", 0),
         files=result.get("files", 0),
+        counts=counts_of(result, result.get("rows", 0)),
         attempts=result["attempts"],
         started=_time(result.get("started")),
         finished=finished,

@@ -3,6 +3,8 @@ test compares them."""
 
 from __future__ import annotations
 
+from hygge_engine.row_counts import COUNT_NAMES
+
 SCOPE = "hygge_engine"
 
 SPAN_LOAD = "hygge.load"
@@ -14,6 +16,7 @@ SPANS = (SPAN_LOAD, SPAN_PLAN, SPAN_ENTITY, SPAN_SLICE, SPAN_SETTLE)
 
 # Instruments: name, unit (UCUM) and meaning.
 ROWS = ("hygge.rows", "{row}", "Rows that finished entity runs have landed.")
+CHANGES = ("hygge.changes", "{row}", "Rows of finished entity runs by what became of them, as far as that is known.")
 BYTES = ("hygge.bytes", "By", "Bytes that finished entity runs have landed, as the destination counts them.")
 ENTITIES = ("hygge.entities", "{run}", "Entity runs that have finished.")
 LOADS = ("hygge.loads", "{load}", "Loads that have ended.")
@@ -21,7 +24,7 @@ ENTITY_DURATION = ("hygge.entity.duration", "s", "From an entity run's first sli
 LOAD_DURATION = ("hygge.load.duration", "s", "From a load's start to its end, before the journal is written.")
 LAG = ("hygge.lag", "s", "How far the committed watermark is behind the clock, where the cursor is a time.")
 RETRIES = ("hygge.retries", "{attempt}", "Attempts that failed and are tried again.")
-METRICS = (ROWS, BYTES, ENTITIES, LOADS, ENTITY_DURATION, LOAD_DURATION, LAG, RETRIES)
+METRICS = (ROWS, CHANGES, BYTES, ENTITIES, LOADS, ENTITY_DURATION, LOAD_DURATION, LAG, RETRIES)
 
 # Attributes of spans; those of metrics are the ones without an id, whose values are few.
 LOAD_ID = "hygge.load_id"
@@ -34,13 +37,16 @@ ATTEMPT = "hygge.attempt"
 ATTEMPTS = "hygge.attempts"
 ENTITY_COUNT = "hygge.entity_count"
 ROW_COUNT = "hygge.row_count"
+CHANGE = "hygge.change"
 BYTE_COUNT = "hygge.byte_count"
 FILE_COUNT = "hygge.file_count"
 REQUESTED_BY = "hygge.requested_by"
 PRINCIPAL = "hygge.principal"
+# How many rows were inserted, updated, deleted and unchanged: attributes of spans, by the journal's names.
+ROW_COUNTS = {name: f"hygge.{name}" for name in COUNT_NAMES}
 # OpenTelemetry's own name for the class of an error (semantic conventions, "error.type").
 ERROR_TYPE = "error.type"
 ATTRIBUTES = (
     *(LOAD_ID, ENTITY_RUN_ID, FLOW, ENTITY, RUN_TYPE, STATUS, ATTEMPT, ATTEMPTS, ENTITY_COUNT),
-    *(ROW_COUNT, BYTE_COUNT, FILE_COUNT, REQUESTED_BY, PRINCIPAL, ERROR_TYPE),
+    *(ROW_COUNT, CHANGE, *ROW_COUNTS.values(), BYTE_COUNT, FILE_COUNT, REQUESTED_BY, PRINCIPAL, ERROR_TYPE),
 )

@@ -65,6 +65,7 @@ class Signals:
         self._tracer = tracers.get_tracer(names.SCOPE, __version__)
         meter = meters.get_meter(names.SCOPE, __version__)
         self._rows = meter.create_counter(*names.ROWS)
+        self._changes = meter.create_counter(*names.CHANGES)
         self._bytes = meter.create_counter(*names.BYTES)
         self._entities = meter.create_counter(*names.ENTITIES)
         self._loads = meter.create_counter(*names.LOADS)
@@ -144,6 +145,7 @@ class Signals:
         self._meters.force_flush(FLUSH_SECONDS * 1000)
 
     def _entity_ended(self, load: LoadRun, run: EntityRun) -> None:
+        counts = {name: rows for name, rows in run.counts.by_name().items() if rows is not None}
         attributes = {
             names.LOAD_ID: load.load_id,
             names.ENTITY_RUN_ID: run.entity_run_id,
@@ -153,6 +155,7 @@ class Signals:
             names.STATUS: run.status,
             names.ATTEMPTS: run.attempts,
             names.ROW_COUNT: run.rows,
+            **{names.ROW_COUNTS[name]: rows for name, rows in counts.items()},
             names.BYTE_COUNT: run.bytes,
             names.FILE_COUNT: run.files,
             **_error_type(run.error),
@@ -163,6 +166,8 @@ class Signals:
         kind = masked_in({names.FLOW: run.flow, names.ENTITY: run.entity})
         self._entities.add(1, {**kind, names.STATUS: run.status})
         self._rows.add(run.rows, kind)
+        for name, rows in counts.items():
+            self._changes.add(rows, {**kind, names.CHANGE: name.removeprefix("rows_")})
         self._bytes.add(run.bytes, kind)
         if run.started:
             self._entity_duration.record(_seconds(*times), {**kind, names.STATUS: run.status})

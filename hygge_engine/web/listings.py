@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.journal.entity_states import key_of
+from hygge_engine.row_counts import COUNT_NAMES
 from hygge_engine.web.pages import PAGE_LIMIT, Page
 from hygge_engine.web.under_way import Line
 
@@ -80,6 +81,7 @@ def recorded_lines(journals: Journals, load_id: str) -> dict[str, Line]:
             continue  # about the load as a whole
         line = {"flow": row["flow"], "entity": row["entity"], "status": row["status"], "rows": row["row_count"] or 0}
         said = {name: row[name] for name in ("message", "error", "expectations") if row[name]}
+        said |= {name: row[name] for name in COUNT_NAMES if row[name] is not None}
         found[key_of(row["flow"], row["entity"])] = {**line, "bytes": row["bytes"] or 0, **said}
     return found
 

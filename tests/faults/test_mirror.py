@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hygge_engine.flow.mirror as mirror
 from hygge_engine.errors import NotOurs, StoreError
+from hygge_engine.journal import Journal
+from hygge_engine.journal.changes import Changes
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.row_counts import COUNT_NAMES
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from tests.support.mirrored_telemetry import Telemetry
 
@@ -22,6 +28,37 @@ def test_each_settle_publishes_only_what_changed(tmp_path: Path, monkeypatch: py
     assert telemetry.publish("b") == 2
     assert telemetry.publish("b") == 0
     telemetry.check()
+
+
+def _without_counts(changes_since: Callable[[Journal, Any], Changes]) -> Callable[[Journal, Any], Changes]:
+    """What an earlier version publishes."""
+
+    def earlier(journal: Journal, position: Any) -> Changes:
+        found = changes_since(journal, position)
+        deletes = found.deletes.drop_columns(list(COUNT_NAMES))
+        return replace(
+            found, deletes=deletes, pieces=lambda: (each.select(deletes.column_names) for each in found.pieces())
+        )
+
+    return earlier
+
+
+def test_columns_that_a_version_adds_come_to_the_tables_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = Telemetry(tmp_path, monkeypatch)
+    telemetry.run_load("a")
+    with monkeypatch.context() as earlier:
+        for name in ("changes_since", "load_changes_since"):
+            earlier.setattr(Journal, name, _without_counts(getattr(Journal, name)))
+        telemetry.publish("a")
+    telemetry.run_load("b", rows_inserted=2, rows_updated=1, rows_deleted=0)
+    assert telemetry.publish("b") == 3
+    telemetry.check()
+    for table, counts in (("journal", [None, None, 2, 2]), ("loads", [None, 4])):
+        found = telemetry.replicator.table("__hygge", table)
+        assert sorted(found["rows_inserted"].to_pylist(), key=str, reverse=True) == counts
+        assert set(COUNT_NAMES) <= set(found.column_names)
 
 
 def test_folding_in_between_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

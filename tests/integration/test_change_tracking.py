@@ -19,6 +19,7 @@ from hygge_engine.cli.app import app
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.row_counts import COUNT_NAMES
 from tests.integration.fabric_item import MIRROR, WORKSPACE
 from tests.integration.mssql_server import ADMINISTRATOR, DRIVERS, ServerProcess, open_home, own_name
 
@@ -141,6 +142,11 @@ class TrackedShop:
         settled = [line for line in lines if line.get("event") == "settled"]
         return result.exit_code, settled[-1] if settled else {"output": result.output}
 
+    def runs(self) -> list[list[int | None]]:
+        """What the journal says of the rows of each load, the newest first."""
+        result = CliRunner().invoke(app, ["runs", "--json", "--entity", "items", "--project", str(self._directory)])
+        return [[run[name] for name in COUNT_NAMES] for run in json.loads(result.stdout)]
+
     def load(self, *arguments: str) -> dict[str, Any]:
         code, settled = self.run(*arguments)
         assert code == 0, settled
@@ -188,6 +194,8 @@ def test_inserts_updates_deletes_and_changed_keys_arrive(world: TrackedShop) -> 
     assert (second["rows"], second["watermark"]) == (7, "6")
     world.check()
     assert world.load()["rows"] == 0
+    # Inserted 10 and 20; updated 1; deleted 2, 3, 4 and 11.
+    assert world.runs() == [[0, 0, 0, None], [2, 1, 4, None], [9, 0, 0, None]]
     world.sql("DELETE FROM dbo.items")
     assert world.load()["rows"] == 8
     world.check()
@@ -213,7 +221,8 @@ def test_a_table_of_a_database_loses_the_rows_that_its_source_has_lost(
         "DELETE FROM dbo.items WHERE id = 11",
         "UPDATE dbo.items SET id = 20 WHERE id = 4",
     )
-    assert world.load()["rows"] == 7
+    settled = world.load()
+    assert (settled["rows"], *(settled.get(name) for name in COUNT_NAMES)) == (7, 2, 1, 4, None)
     assert world.landed() == world.sql("SELECT id, name FROM dbo.items ORDER BY id")
     world.sql("INSERT INTO dbo.items (id, name) VALUES (2, N'back')", "DELETE FROM dbo.items WHERE id > 5")
     world.load()

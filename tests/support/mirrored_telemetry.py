@@ -41,8 +41,9 @@ class Telemetry:
     def publish(self, load_id: str, project: str = "project") -> int:
         return mirror.publish(SETTINGS, self.place, load_id, project)
 
-    def run_load(self, load_id: str, entities: int = 2) -> None:
-        outcome = SliceResult("done", rows=3, started="2026-11-20T10:00:00+00:00", finished="2026-11-20T10:01:00+00:00")
+    def run_load(self, load_id: str, entities: int = 2, **counts: int) -> None:
+        times = {"started": "2026-11-20T10:00:00+00:00", "finished": "2026-11-20T10:01:00+00:00"}
+        outcome = SliceResult.from_json({"status": "done", "rows": 3, **times, **counts})
         rows = [
             entity_run_row(
                 outcome,

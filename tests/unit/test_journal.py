@@ -19,6 +19,7 @@ from hygge_engine.journal import SCHEMA, Journal, entity_run_row, load_row
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.journal.progress import ProgressFiles
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.row_counts import COUNT_NAMES
 from hygge_engine.statuses import RunStatus
 from tests.journal_rows import EPOCH, ROOT, InterruptedLake, LostAnswers, make_row
 
@@ -131,6 +132,21 @@ def test_an_entity_run_is_never_told_in_two_ways(journal: Journal) -> None:
     assert journal.read()["status"].to_list() == ["success"]
 
 
+def test_a_load_is_written_once_though_an_earlier_version_has_begun_to(journal: Journal, lake: LocalLake) -> None:
+    journal.append("load-1", [make_row(1)])
+    (path,) = (entry.path for entry in lake.list(f"{ROOT}/runs"))
+    known = pq.read_table(io.BytesIO(lake.read(path).data)).drop_columns(list(COUNT_NAMES))
+    sink = io.BytesIO()
+    place = known.schema.get_field_index("schema_version")
+    pq.write_table(known.set_column(place, "schema_version", pa.array(["1.3"])), sink)
+    lake.put(path, sink.getvalue())
+    journal.append("load-1", [make_row(1, rows_inserted=10, rows_updated=0, rows_deleted=0)])
+    (row,) = journal.read().to_dicts()
+    assert (row["row_count"], [row[name] for name in COUNT_NAMES]) == (10, [None] * 4)
+    with pytest.raises(JournalError, match="with other values of row_count"):
+        journal.append("load-1", [make_row(1, row_count=9)])
+
+
 def test_rows_must_belong_to_the_load(journal: Journal) -> None:
     with pytest.raises(JournalError, match="does not belong to load load-2"):
         journal.append("load-2", [make_row(1)])
@@ -196,7 +212,7 @@ def test_a_journal_of_the_original_framework_is_carried_on(journal: Journal, lak
     journal.append("load-3", [make_row(3)])
     assert journal.fold(after_loads=1) == 1
     rows = journal.read()
-    assert rows["schema_version"].to_list() == ["1.0", "1.0", "1.0", "1.3"]
+    assert rows["schema_version"].to_list() == ["1.0", "1.0", "1.0", "1.4"]
     assert rows["bytes"].to_list() == [None, None, None, 100]
     assert journal.summary()["coordinator_run_id"].to_list() == ["load-3", "load-2", "load-1", "load-0"]
     # The original framework still finds every column of its own, by name and in its order.
@@ -447,6 +463,10 @@ def test_loads_are_summed_up_newest_first(journal: Journal) -> None:
         "run_type": "mixed",
         "message": "error in 2",
         "principal": "",
+        "rows_inserted": None,
+        "rows_updated": None,
+        "rows_deleted": None,
+        "rows_unchanged": None,
     }
 
 

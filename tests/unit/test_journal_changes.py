@@ -440,6 +440,8 @@ def expected_loads(rows: list[EntityRunRow]) -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[Any, ...]] = {}
     for load in {row.coordinator_run_id for row in rows}:
         own = [row for row in rows if row.coordinator_run_id == load]
+        inserted = [row.rows_inserted for row in own if row.row_count]
+        compared = [row.rows_unchanged for row in own if row.rows_unchanged is not None]
         words = {row.status for row in own}
         ends: dict[bool, list[str]] = {}
         for row in sorted(own, key=lambda row: row.finish_time):
@@ -450,6 +452,8 @@ def expected_loads(rows: list[EntityRunRow]) -> dict[str, tuple[Any, ...]]:
             len(own),
             sum(row.status == "fail" for row in own),
             sum(row.row_count for row in own),
+            None if None in inserted else sum(number for number in inserted if number),
+            sum(compared) if compared else None,
             min(row.start_time for row in own),
             max(row.finish_time for row in own),
             "mixed" if len({row.run_type for row in own}) > 1 else own[0].run_type,
@@ -473,6 +477,8 @@ def test_a_history_in_pieces_says_and_publishes_what_it_is_as_a_whole(runs: list
             run_type="full_drop" if is_reload else "incremental",
             message=f"why {number}",
             row_count=number,
+            rows_inserted=None if is_reload else number // 2,
+            rows_unchanged=number if is_reload and number % 2 else None,
         )
         for number, (load, status, is_reload) in enumerate(runs)
     ]
@@ -484,7 +490,8 @@ def test_a_history_in_pieces_says_and_publishes_what_it_is_as_a_whole(runs: list
             journal.append(load, [row for row in rows if row.coordinator_run_id == load])
             if folded and load == folded[-1]:
                 journal.fold(after_loads=1)
-        columns = ["status", "entities", "failed", "rows", "started", "finished", "run_type", "message"]
+        columns = ["status", "entities", "failed", "rows", "rows_inserted", "rows_unchanged"]
+        columns += ["started", "finished", "run_type", "message"]
         for copies in (1, 2):
             summary = Journals([journal] * copies).summary()
             assert {

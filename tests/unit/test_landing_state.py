@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from hygge_engine.row_counts import UNKNOWN, RowCounts
 from hygge_engine.stores.landing.state import Finished, LandingState, OpenLoad, Snapshot, StagedFile
 from hygge_engine.stores.landing.transitions import committed, next_generation
 
@@ -66,6 +67,34 @@ def test_who_began_a_load_and_when_a_table_was_handed_over_are_read_by_every_ver
         del where["adopted"]  # as the first versions wrote it
     found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
     assert found == replace(state, handed_over_at="", open=replace(opened, continued=False))
+
+
+def test_counts_of_rows_are_carried_by_every_version() -> None:
+    opened = OpenLoad("load", "changes", "landing", "", rows=6, counting=RowCounts(1, 2, 0), counts=RowCounts(1, 2, 3))
+    ended = Finished("before", "reload", 4, 40, 1, counts=RowCounts(3, 1, 0, 9))
+    state = LandingState(open=opened, set_aside=replace(opened, adds=True), finished=ended)
+    document = json.loads(state.to_json("nonce"))
+    parts = [document[name] for name in ("open", "set_aside", "finished")]
+    unknown = {"counts", "counting", "adds"}
+    assert not any(unknown & part.keys() for part in parts), "an earlier version has to read it as well"
+    assert LandingState.from_json(json.dumps(document).encode(), "here")[0] == state
+    document["open"]["rows"] += 5  # landed by an earlier version, which counts nothing
+    del document["finished"]["checked"]  # as the first versions wrote it
+    found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
+    assert found.open == replace(opened, rows=11, counts=UNKNOWN)
+    assert found.finished == replace(ended, counts=UNKNOWN)
+    document["open"]["checked"]["examples"] = {}
+    found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
+    assert found.open == replace(opened, rows=11, counts=UNKNOWN, counting=UNKNOWN)
+
+
+def test_rows_of_an_intent_that_others_have_written_are_not_known() -> None:
+    for rows, landed in ((6, RowCounts(2, 3, 4)), (7, UNKNOWN)):
+        intent = (StagedFile("a", 1, "", rows, "b"),)
+        opened = OpenLoad("load", "changes", "landing", "", intent=intent, counts=RowCounts(1, 1, 1))
+        found = committed(LandingState(open=replace(opened, counting=RowCounts(1, 2, 3)))).open
+        assert found is not None
+        assert (found.counts, found.counting) == (landed, UNKNOWN)
 
 
 def test_a_snapshot_is_true_at_one_sequence_number_and_names_files_that_stay() -> None:

@@ -73,7 +73,7 @@ ROUTES = """
 COLUMNS = """
     entity_run_id coordinator_run_id flow_run_id coordinator flow entity start_time finish_time status run_type
     row_count duration primary_key watermark_column watermark_type watermark message schema_version bytes files error
-    attempts requested_by expectations principal
+    attempts requested_by expectations principal rows_inserted rows_updated rows_deleted rows_unchanged
 """
 
 

@@ -20,6 +20,7 @@ from hygge_engine.errors import HomeNotFound, HomeUnavailable
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.request import usable_traceparent
+from hygge_engine.row_counts import COUNT_NAMES
 from hygge_engine.telemetry import Telemetry, add_ids_to_logs, in_trace_of, names, process, signals
 from hygge_engine.telemetry.lineage import settings as lineage_settings
 from hygge_engine.telemetry.process import CONNECTION_STRING, telemetry_from
@@ -150,6 +151,10 @@ def test_measurements_are_what_the_journal_says(world: LoadWorld) -> None:
         assert {dict(key)[names.ENTITY]: value for key, value in metrics[name].items()} == {
             entity: row[column] for entity, row in journal.items()
         }
+    changes = [(dict(key), rows) for key, rows in metrics["hygge.changes"].items()]
+    assert {(key[names.ENTITY], f"rows_{key[names.CHANGE]}"): rows for key, rows in changes} == {
+        (entity, name): row[name] for entity, row in journal.items() for name in COUNT_NAMES if row[name] is not None
+    }
     durations = {dict(key)[names.ENTITY]: value for key, value in metrics["hygge.entity.duration"].items()}
     assert durations == pytest.approx({entity: row["duration"] for entity, row in journal.items()}, abs=0.01)
     # The cursor of these tables is a number, whose age is unknown.

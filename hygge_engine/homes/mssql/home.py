@@ -50,9 +50,9 @@ from hygge_engine.homes.mssql.tracking import (
     BEGAN,
     OPERATION,
     VERSIONS,
+    changes_in,
     changes_source,
     explain_missing_grant,
-    split_deletes,
 )
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
@@ -388,9 +388,9 @@ class MssqlHome:
         selection = self._selection(changes, columns, int(lower), int(upper))
         statement = read_statement(selection, ReadWindow(), None, range_)
         for fetched, position in self._fetch(statement, columns, schema):
-            rows, deleted = split_deletes(fetched)
-            yield Batch(rows, position, deleted=deleted)
-            del fetched, rows, deleted
+            batch = changes_in(fetched, position)
+            yield batch
+            del fetched, batch
         self._check_versions(lower)
 
     def _fetch(

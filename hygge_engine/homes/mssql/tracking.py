@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hygge_engine.errors import HomeError
+from hygge_engine.homes.base import Batch, Position
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.session import Session
 from hygge_engine.homes.mssql.types import SourceColumn
@@ -28,7 +29,7 @@ _MAY_SEE = "SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'VIEW CHANGE TRACKING')"
 # The first column of `changes_source`: I, U or D.
 OPERATION = SourceColumn("SYS_CHANGE_OPERATION", "nchar", 2)
 
-_DELETED = "D"
+_INSERTED, _DELETED = "I", "D"
 
 
 def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[str]) -> str:
@@ -66,10 +67,11 @@ def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str,
             return f"Change Tracking is off for {name}, or the login may not see it.", f"{switch}, and {grant}."
 
 
-def split_deletes(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+def changes_in(batch: pa.RecordBatch, position: Position | None) -> Batch:
     """Rows of `changes_source` without their first column: those that are there, and those that are deleted."""
     is_deleted = pc.equal(batch.column(0), pa.scalar(_DELETED))
     rows = batch.select(batch.schema.names[1:])
+    inserted = pc.equal(batch.column(0), pa.scalar(_INSERTED)).true_count
     if not pc.any(is_deleted).as_py():
-        return rows, None
-    return rows.filter(pc.invert(is_deleted)), rows.filter(is_deleted)
+        return Batch(rows, position, inserted=inserted)
+    return Batch(rows.filter(pc.invert(is_deleted)), position, rows.filter(is_deleted), inserted)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, Self
 
 from hygge_engine.errors import HyggeError, LandingBroken, LandingBusy, LandingFenced
+from hygge_engine.row_counts import NOTHING_LANDED
 from hygge_engine.stores.landing.process import has_ended, this_process
 from hygge_engine.stores.landing.state import (
     Author,
@@ -201,7 +202,8 @@ class TableLease(ABC):
 
         Rows, bytes and files are counted from here on: what that load has landed is in its own row of the journal.
         """
-        self.write_changes(load_id=self._load_id, continued=True, rows=0, bytes=0, files=0)
+        none: dict[str, object] = {"counts": NOTHING_LANDED, "rows": 0, "bytes": 0, "files": 0}
+        self.write_changes(load_id=self._load_id, continued=True, **none)
 
     def discard(self, *, for_reload: bool = False) -> None:
         """Drop an open load that cannot be resumed. What it has published stays; what it has staged is swept.

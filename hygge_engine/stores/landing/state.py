@@ -15,6 +15,7 @@ from typing import Any, Literal
 from hygge_engine.errors import LandingBroken, LandingUnreadable
 from hygge_engine.hosts import identity_of
 from hygge_engine.plain_text import document_fault
+from hygge_engine.row_counts import UNKNOWN, RowCounts
 from hygge_engine.stores.landing.document import DocumentFile
 from hygge_engine.watermark import Boundary, Watermark
 
@@ -25,6 +26,10 @@ FORMAT = 1
 # that every version can read every other's.
 _OF_ADOPTED_LOAD = "partial"
 _ADOPTED = "adopted"
+
+# Where documents keep `RowCounts`: among the examples of expectations, under the name of none, because earlier versions
+# read no key that they do not know, and carry those along unseen.
+_COUNTS = ""
 
 _DIGEST_BYTES = 8
 
@@ -190,7 +195,12 @@ class OpenLoad:
     polish: str = ""
     # What the state said when the load began; it holds again if the load is discarded before anything of it has landed.
     before: Shape | None = None
+    # Each row that it lands is one that the table did not have; else `counting` says what those of the intent are, and
+    # of a difference also how many have been left out.
+    adds: bool = False
+    counting: RowCounts = UNKNOWN
     # Totals over all slices.
+    counts: RowCounts = UNKNOWN
     rows: int = 0
     bytes: int = 0
     files: int = 0
@@ -235,6 +245,7 @@ class Finished:
     of_adopted_load: bool = False
     checked: ExpectationResult = field(default_factory=ExpectationResult)
     message: str = ""
+    counts: RowCounts = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -358,6 +369,7 @@ class LandingState:
         for opened in (value["open"], value["set_aside"]):
             if opened is not None:
                 opened[_ADOPTED] = opened.pop("continued")
+                _hide_counts(opened, int(opened.pop("adds")), *opened.pop("counting").values())
                 if opened["divided"] is None:
                     del opened["divided"]  # earlier versions know no divisions
                 if not opened["made_of"]:
@@ -367,6 +379,7 @@ class LandingState:
             del value["snapshot"]
         if value["finished"] is not None:
             value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
+            _hide_counts(value["finished"])
         return json.dumps({"format": FORMAT, "nonce": nonce, **value}, indent=1).encode()
 
     @classmethod
@@ -419,6 +432,23 @@ def _check_kinds(found: LandingState | OpenLoad, blank: LandingState | OpenLoad)
             raise ValueError(f"its {each.name!r} is of another kind than it has to be")
 
 
+def _hide_counts(entry: dict[str, Any], *more: int | None) -> None:
+    """Put the counts of a load where every version leaves them alone (`_COUNTS`), with the rows that they were true
+    for: an earlier version lands some without counting them."""
+    entry["checked"]["examples"][_COUNTS] = [entry["rows"], *entry.pop("counts").values(), *more]
+
+
+def _found_counts(entry: dict[str, Any]) -> tuple[RowCounts, list[int | None]]:
+    """The inverse of `_hide_counts`: counts, unknown where they are not there or not true any more, and what is behind
+    them."""
+    examples = (entry.get("checked") or {}).get("examples", {})
+    rows, *numbers = examples.pop(_COUNTS, [None] * 10)
+    if not all(number is None or (type(number) is int and number >= 0) for number in numbers):
+        raise ValueError("its counts of rows are of another kind than they have to be")
+    counts = RowCounts(*numbers[:4]) if rows == entry["rows"] else UNKNOWN
+    return counts, numbers[4:]
+
+
 def digest_of(values: list[Any]) -> str:
     """A short text that differs where values, which JSON can hold, do."""
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=_DIGEST_BYTES).hexdigest()
@@ -454,10 +484,14 @@ def _decode(value: dict[str, Any]) -> LandingState:
         if entry is None:
             return None
         continued = entry.pop(_ADOPTED, False)
+        counts, (adds, *counting) = _found_counts(entry)
         return OpenLoad(
             **entry
             | {
                 "continued": continued,
+                "counts": counts,
+                "adds": bool(adds),
+                "counting": RowCounts(*counting),
                 "upper": watermark(entry["upper"]),
                 "boundary": Boundary.from_json(entry["boundary"]) if entry.get("boundary") else None,
                 "staged": files(entry["staged"]),
@@ -474,9 +508,9 @@ def _decode(value: dict[str, Any]) -> LandingState:
         if entry is None:
             return None
         of_adopted_load = entry.pop(_OF_ADOPTED_LOAD, False)
-        return Finished(
-            **entry | {"checked": checked_from_json(entry.get("checked")), "of_adopted_load": of_adopted_load}
-        )
+        counts, _ = _found_counts(entry)
+        checked = checked_from_json(entry.get("checked"))
+        return Finished(**entry | {"checked": checked, "of_adopted_load": of_adopted_load, "counts": counts})
 
     def snapshot(entry: dict[str, Any] | None) -> Snapshot | None:
         return None if entry is None else Snapshot(**entry | {"files": files(entry["files"])})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hygge_engine.errors import LandingBroken
+from hygge_engine.row_counts import UNKNOWN, RowCounts
 from hygge_engine.stores.landing.state import Finished, LandingState, Mode, OpenLoad, Snapshot, with_open
 
 
@@ -18,18 +19,31 @@ def committed(state: LandingState) -> LandingState:
     divided = opened.divided
     if divided is not None:
         divided = replace(divided, published=divided.published + len(published))
+    rows = sum(file.rows for file in published)
     return with_open(
         replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened)),
         intent=(),
         after_intent=None,
         position=opened.after_intent,
-        rows=opened.rows + sum(file.rows for file in published),
+        counts=opened.counts + counts_of_intent(opened, rows),
+        counting=UNKNOWN,
+        rows=opened.rows + rows,
         bytes=opened.bytes + sum(file.length for file in published),
         files=opened.files + len(published),
         digests=(),
         folded=0,
         divided=divided,
     )
+
+
+def counts_of_intent(opened: OpenLoad, rows: int) -> RowCounts:
+    """What the ``rows`` of an open load's intent are."""
+    if opened.adds:
+        return RowCounts(rows, 0, 0)
+    if opened.divided is not None:
+        return RowCounts(deleted=0)
+    # An earlier version has written the intent where it has other rows than were counted.
+    return opened.counting if opened.counting.fits(rows) else UNKNOWN
 
 
 def _snapshot_at(sequence: int, state: LandingState, opened: OpenLoad) -> Snapshot | None:
@@ -77,6 +91,7 @@ def totals_of(opened: OpenLoad) -> Finished:
         opened.continued,
         opened.checked,
         opened.message,
+        opened.counts,
     )
 
 
