@@ -98,7 +98,8 @@ def main() -> int:
         directory = _write_project(Path(folder) / "project", source.facts, lake.facts, given.tables, given.sources)
         _fill(load_project(directory))
         print(
-            f"{'tables':>8}{'idle':>8}{'s':>8}{'processor s':>13}{'peak MB':>9}{'requests':>10}{'statements':>12}{'again s':>9}"
+            f"{'tables':>8}{'idle':>8}{'s':>8}{'processor s':>13}{'peak MB':>9}{'requests':>10}{'statements':>12}"
+            f"{'again s':>9}"
         )
         source.count(), lake.count()
         began = time.perf_counter()

@@ -26,7 +26,7 @@ from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look, verdict_on
 from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
-from hygge_engine.orchestration.estimates import Estimate, estimate, remembered_seconds
+from hygge_engine.orchestration.estimates import Estimate, estimate, recall
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
@@ -106,12 +106,14 @@ def run(
 def _outlook(
     project: Project, entities: Sequence[Entity], lines: Sequence[Line], reachable: Reachability
 ) -> Estimate | None:
-    """How long a load takes, where a journal says so."""
+    """How long a load takes, where a journal says so, or a source says how many rows will be read."""
     remembered = [entity for entity in entities if not reachable.journal(entity)]
-    pairs = zip(entities, lines, strict=True)
+    pairs = list(zip(entities, lines, strict=True))
     whole = {entity.id for entity, line in pairs if line.mode not in ("changes", "incremental")}
+    rows = {entity.id: line.rows for entity, line in pairs if line.rows is not None and entity.id in whole}
     try:
-        return estimate(project, entities, remembered_seconds(project, remembered, whole))
+        memory = recall(project, remembered)
+        return estimate(project, entities, memory.seconds(whole), memory.seconds_by_rows(rows))
     except HyggeError as error:
         echo(f"not estimated: how long a load takes, because the journal cannot be read: {error}", err=True)
         return None
@@ -119,9 +121,10 @@ def _outlook(
 
 def _told(outlook: Estimate) -> Text:
     text = f"a load takes about {seconds_text(outlook.seconds)}, bounded by {outlook.bound_by}"
-    if outlook.unknown:
-        entities = outlook.known + outlook.unknown
-        text += f"; {outlook.unknown:,} of {entities:,} entities have not been loaded like this before"
+    if new := outlook.unknown + outlook.by_rows:
+        text += f"; {new:,} of {outlook.known + new:,} entities have not been loaded like this before"
+    if outlook.by_rows:
+        text += f", {outlook.by_rows:,} of them estimated by their rows"
     return Text(text)
 
 

@@ -6,7 +6,7 @@ The ``opener`` of a settings model names the module that opens it, which is impo
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,16 @@ def close_idle(settings: HomeSettings) -> None:
     close = getattr(sys.modules.get(settings.opener), "close_idle", None)
     if close is not None:
         close(settings)
+
+
+def rows_of_many(project: Project, entities: Sequence[Entity]) -> dict[str, int]:
+    """About how many rows the sources of entities have, by id, where their kind of home tells it of many at once: its
+    opener then has a function ``rows_of_many(connection, settings)``, of settings by id. All of them read by one
+    connection, with homes of one kind. Raises HomeError."""
+    settings = {entity.id: entity.home for entity in entities}
+    home, connection = entities[0].home, project.connections[entities[0].connection]
+    count = getattr(import_module(home.opener), "rows_of_many", None) if home.opener else None
+    return {} if count is None else dict(count(connection, settings))
 
 
 def open_table(project: Project, entity: Entity) -> Destination[Any]:

@@ -181,12 +181,13 @@ class Activities:
             began = datetime.now(UTC).isoformat()
             without = input_.get("unreachable", ())
             found = find_idle(project, input_["load_id"], entities, unreachable=without, cancelled=self._cancelled)
-            self._permits.close_idle(project)
             idle = pack(found, began, datetime.now(UTC).isoformat())
         if idle:
             ended = names_of(idle)
             entities = [entity for entity in entities if (entity.flow, entity.name) not in ended]
-        planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in longest_first(project, entities)]
+        entities = longest_first(project, entities, unreachable=input_.get("unreachable", ()))
+        self._permits.close_idle(project)
+        planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in entities]
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         plan: Plan = {
             "status": "planned",

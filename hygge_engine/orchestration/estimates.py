@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hygge_engine.errors import HyggeError
 from hygge_engine.orchestration.places import journals_of
+from hygge_engine.orchestration.source_sizes import row_counts
 
 if TYPE_CHECKING:
     from hygge_engine.project.models.project import Entity, Project
@@ -24,20 +25,31 @@ REMEMBERED_LOADS = 20
 COMPARED_RUNS = 5
 
 
+# Runs of fewer rows say how long it takes to connect, and not how fast rows are moved.
+TELLING_ROWS = 10_000
+
+# Where no run says it: what a table takes beside its rows, and how fast they are moved.
+ASSUMED_SECONDS = 1.0
+ASSUMED_ROWS_PER_SECOND = 50_000.0
+
+
 @dataclass(frozen=True)
 class Estimate:
     """About how long a load takes, in seconds, and what keeps it from being faster. ``known`` entities have been loaded
-    like this before; the ``unknown`` ones count like the median of these."""
+    like this before, ``by_rows`` others count by how many rows their sources have; the ``unknown`` ones count like the
+    median of these."""
 
     seconds: float
     bound_by: str
     known: int
     unknown: int
+    by_rows: int = 0
 
 
 class _Run(NamedTuple):
     seconds: float
     attempts: int
+    rows: int
 
 
 @dataclass
@@ -58,54 +70,81 @@ class _Remembered:
             self.first.append(run)
 
 
-def remembered_seconds(project: Project, entities: Sequence[Entity], whole: Collection[str]) -> dict[str, float]:
-    """How long each entity usually took when it was loaded as it will be, by id: all of its rows, where it is among the
-    ``whole`` ones, or what is new. Raises the LakeError family, and JournalError where a journal cannot be read."""
-    found = {
-        id_: _usual((runs.whole or runs.first) if id_ in whole else runs.changes)
-        for id_, runs in _remembered(project, entities).items()
-    }
-    return {id_: seconds for id_, seconds in found.items() if seconds is not None}
+class Memory:
+    """What the journal remembers of some entities, by id."""
+
+    def __init__(self, runs: Mapping[str, _Remembered]) -> None:
+        self._runs = runs
+        rates = [
+            run.rows / run.seconds
+            for each in runs.values()
+            for run in (*each.whole, *each.changes, *each.first)
+            if run.rows >= TELLING_ROWS and run.seconds > 0
+        ]
+        self._rows_per_second = median(rates) if rates else ASSUMED_ROWS_PER_SECOND
+
+    def seconds(self, whole: Collection[str]) -> dict[str, float]:
+        """How long each entity usually took when it was loaded as it will be: all of its rows, where it is among the
+        ``whole`` ones, or what is new."""
+        found = {
+            id_: _usual((runs.whole or runs.first) if id_ in whole else runs.changes)
+            for id_, runs in self._runs.items()
+        }
+        return {id_: seconds for id_, seconds in found.items() if seconds is not None}
+
+    def seconds_by_rows(self, rows: Mapping[str, int]) -> dict[str, float]:
+        """How long it takes to load so many rows of each entity, at the pace of the runs that are remembered."""
+        return {id_: ASSUMED_SECONDS + count / self._rows_per_second for id_, count in rows.items()}
+
+    def like_any(self, entities: Sequence[Entity]) -> dict[str, float]:
+        """How long each entity usually took, also where it was its first load that is remembered."""
+        found = {}
+        for entity in entities:
+            runs = self._runs.get(entity.id, _Remembered())
+            whole = runs.whole if entity.effective_run_type == "full_drop" else runs.changes
+            seconds = _usual(whole or runs.first)
+            if seconds is not None:
+                found[entity.id] = seconds
+        return found
 
 
-def longest_first(project: Project, entities: Sequence[Entity]) -> list[Entity]:
-    """The entities in the order in which they should begin: those that were never loaded, then the longest first.
+def longest_first(project: Project, entities: Sequence[Entity], *, unreachable: Collection[str] = ()) -> list[Entity]:
+    """The entities in the order in which they should begin, the longest first: by what the journal remembers, or else
+    by how many rows their sources have; what nothing is known of counts like the median of the others.
 
-    The project's own order where each can begin at once, and where the journal cannot be read.
+    The project's own order where each can begin at once, and where the journal cannot be read. ``unreachable`` are the
+    ids of entities whose sources are known not to respond.
     """
     if len(entities) <= project.options.concurrency:
         return list(entities)
     try:
-        remembered = _remembered(project, entities)
+        memory = recall(project, entities)
     except HyggeError as error:
         _log.warning("The load keeps the project's order, because the journal cannot be read: %s", error)
         return list(entities)
-
-    def longest(entity: Entity) -> float:
-        runs = remembered.get(entity.id, _Remembered())
-        whole = runs.whole if entity.effective_run_type == "full_drop" else runs.changes
-        seconds = _usual(whole or runs.first)
-        return float("inf") if seconds is None else seconds
-
-    return sorted(entities, key=longest, reverse=True)
+    seconds = memory.like_any(entities)
+    if asked := [entity for entity in entities if entity.id not in seconds and entity.id not in unreachable]:
+        seconds |= memory.seconds_by_rows(row_counts(project, asked))
+    usual = median(seconds.values()) if seconds else 0.0
+    return sorted(entities, key=lambda entity: seconds.get(entity.id, usual), reverse=True)
 
 
-def _remembered(project: Project, entities: Sequence[Entity]) -> dict[str, _Remembered]:
-    """What the journal has of each entity, by id."""
+def recall(project: Project, entities: Sequence[Entity]) -> Memory:
+    """What the journal has of the entities. Raises the LakeError family, and JournalError where it cannot be read."""
     found: defaultdict[str, _Remembered] = defaultdict(_Remembered)
     if not entities:
-        return found
+        return Memory(found)
     wanted = {(entity.flow, entity.name): entity.id for entity in entities}
     rows = journals_of(project, entities).newest(REMEMBERED_LOADS).sort("start_time", maintain_order=True)
-    columns = ["flow", "entity", "status", "run_type", "duration", "attempts"]
-    for flow, entity, status, run_type, duration, attempts in rows.select(columns).iter_rows():
+    columns = ["flow", "entity", "status", "run_type", "duration", "attempts", "row_count"]
+    for flow, entity, status, run_type, duration, attempts, count in rows.select(columns).iter_rows():
         id_ = wanted.get((flow, entity))
         if id_ is None or status != "success" or duration is None:
             continue
         # Without a slice: the table had no news, and took no place. Its duration is that of the look at all of them.
         seconds = 0.0 if attempts == 0 else duration
-        found[id_].add(_Run(seconds, attempts or 1), run_type or "")
-    return found
+        found[id_].add(_Run(seconds, attempts or 1, count or 0), run_type or "")
+    return Memory(found)
 
 
 def _usual(runs: Sequence[_Run]) -> float | None:
@@ -119,17 +158,22 @@ def _usual(runs: Sequence[_Run]) -> float | None:
     return median(run.seconds for run in newest if run.attempts == fewest)
 
 
-def estimate(project: Project, entities: Sequence[Entity], seconds: Mapping[str, float]) -> Estimate | None:
-    """What a load of these entities takes, by what is remembered of them; None where nothing is."""
-    known = [seconds[entity.id] for entity in entities if entity.id in seconds]
-    if not known:
+def estimate(
+    project: Project, entities: Sequence[Entity], seconds: Mapping[str, float], by_rows: Mapping[str, float]
+) -> Estimate | None:
+    """What a load of these entities takes, by what is remembered of them (``seconds``) and by the rows of others
+    (``by_rows``, seconds too); None where nothing is known."""
+    known = {entity.id: seconds[entity.id] for entity in entities if entity.id in seconds}
+    counted = {entity.id: by_rows[entity.id] for entity in entities if entity.id in by_rows and entity.id not in known}
+    expected = known | counted
+    if not expected:
         return None
-    usual = median(known)
+    usual = median(expected.values())
     pools: defaultdict[str, float] = defaultdict(float)
     bounds = []
     total = 0.0
     for entity in entities:
-        took = seconds.get(entity.id, usual)
+        took = expected.get(entity.id, usual)
         total += took
         bounds.append((took, f"{entity.id}, the longest of them"))
         if connection := entity.connection:
@@ -140,4 +184,4 @@ def estimate(project: Project, entities: Sequence[Entity], seconds: Mapping[str,
         size = project.connections[connection].pool_size
         bounds.append((needed / size, f"pool_size ({size}) of connection {connection}"))
     longest, bound_by = max(bounds, key=lambda bound: bound[0])
-    return Estimate(round(longest, 3), bound_by, len(known), len(entities) - len(known))
+    return Estimate(round(longest, 3), bound_by, len(known), len(entities) - len(expected), len(counted))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.homes.mssql.survey import Asked, NotSurveyed, survey
 from hygge_engine.hosts import identity_of
 from hygge_engine.lake.base import PathInfo
+from hygge_engine.orchestration.apart import run_apart
 from hygge_engine.orchestration.identifiers import entity_run_id
 from hygge_engine.orchestration.payloads import EntityPayload
 from hygge_engine.stores.folder_table import FolderTable
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
+
+_run_apart = partial(
+    run_apart,
+    without="Not all tables could be asked at once whether they have news",
+    then="the tables they were about are looked at one by one",
+)
 
 # Fewer tables on a connection are not worth a survey: an activity each costs no more.
 FEWEST_TABLES = 8
@@ -240,27 +246,3 @@ def _refresh(summary: LandingSummary, paths: Sequence[str], until: float) -> Non
     with ThreadPoolExecutor(_READERS) as pool:
         looked = zip(there, pool.map(look, there), strict=True)
     summary.write(entries | {path: entry for path, entry in looked if entry is not None})
-
-
-def _run_apart(work: Sequence[Callable[[], None]], until: float) -> None:
-    """Do several things at once on threads of their own, and wait for them no longer than ``until``: a server that is
-    silent holds up nobody else. Whatever they fail with is logged."""
-
-    def guarded(each: Callable[[], None]) -> None:
-        try:
-            each()
-        except HyggeError as error:
-            _log.warning("Not all tables could be asked at once whether they have news: %s", error)
-        except Exception:  # noqa: BLE001 - a fault of this short cut must stop no load
-            _log.exception("Looking for tables without news failed unexpectedly.")
-
-    threads = [
-        threading.Thread(target=copy_context().run, args=(guarded, each), name="hygge-survey", daemon=True)
-        for each in work
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    if late := sum(thread.is_alive() for thread in threads):
-        _log.warning("%s asked for news did not respond in time; their tables are looked at one by one.", late)

@@ -12,7 +12,9 @@ import pytest
 
 from hygge_engine.errors import HomeError, HomeUnavailable
 from hygge_engine.homes.mssql import survey as surveys
+from hygge_engine.homes.mssql.driver_session import DriverSession as Session
 from hygge_engine.homes.mssql.home import MssqlHome
+from hygge_engine.homes.mssql.opening import rows_of_many
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.homes.mssql.survey import Asked, NotSurveyed, survey
 from hygge_engine.lake import opening
@@ -190,6 +192,31 @@ def test_rows_that_do_not_fit_the_question_say_nothing(
     answers: list[Any] = [[], [(0, 7, 1), (0, 7, 1)], [(5, 7, 1)], [("0", 7, 1)], [(0, 7, "many")], [(0,)]]
     for wrong in answers:
         assert surveyed(server, {"0": wide["0"]}) == {}, wrong
+
+
+def test_rows_of_many_tables_are_told_in_one_statement(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.run(
+        "CREATE TABLE dbo.[counted ]]1] (id int PRIMARY KEY NONCLUSTERED)",
+        "INSERT INTO dbo.[counted ]]1] VALUES (1), (2)",
+        "CREATE TABLE dbo.heaped (id int, INDEX by_id (id)); INSERT INTO dbo.heaped VALUES (1), (2), (3)",
+        "CREATE VIEW dbo.viewed AS SELECT id FROM dbo.heaped",
+        database=DATABASE,
+    )
+    tables = {name: settings_of(name) for name in ("[counted ]1", "HEAPED", "viewed", "missing")}
+    tables["query"] = MssqlHomeSettings(type="mssql", connection="shop", query="SELECT 1 AS id")
+    asks, asked = Session.fetch_some, []
+
+    def ask(self: Session, sql: str, *arguments: Any, **keys: Any) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return asks(self, sql, *arguments, **keys)
+
+    monkeypatch.setattr(Session, "fetch_some", ask)
+    connection = connect(server.address, database=DATABASE)
+    assert rows_of_many(connection, tables) == {"[counted ]1": 2, "HEAPED": 3}
+    assert len(asked) == 1
+    assert rows_of_many(connection, {"query": tables["query"]}) == {}
+    with pytest.raises(HomeError):
+        rows_of_many(connect("127.0.0.1,1", database=DATABASE), tables)
 
 
 # What a login may no longer do with a table that has landed, and the watermark.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from hygge_engine.flow import factory
 from hygge_engine.flow import run as flow_run
 from hygge_engine.lake import opening
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.orchestration import estimates
 from hygge_engine.orchestration.places import JournalPlace
-from hygge_engine.project import Project
+from hygge_engine.project import Entity, Project
 from tests.faults.source import SourceHome
 from tests.faults.world import KeyedTable
 from tests.unit.project_files import FLOW, load
@@ -25,7 +26,8 @@ SECOND_FLOW_YML = FLOW_YML.replace("orders_to_fabric", "second").replace("2222-2
 
 
 class LoadWorld:
-    """Sources by entity name; ``before_read`` may raise, to make a source fail at its next batch."""
+    """Sources by entity name; ``before_read`` may raise, to make a source fail at its next batch. ``counted`` is what
+    they say of many tables at once: how many rows these have, by id."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, *, hygge: str = "", **files: str) -> None:
         self.directory = root / "project"
@@ -39,6 +41,8 @@ class LoadWorld:
         for module in (flow_run, flow_bounds):
             monkeypatch.setattr(module, "open_home", self._open_home)
         monkeypatch.setattr(flow_run, "open_home", self._open_home)
+        self.counted: dict[str, int] = {}
+        monkeypatch.setattr(estimates, "row_counts", self._row_counts)
         # The addresses of this world lead nowhere.
         monkeypatch.setattr(reachability, "asks_of", lambda settings: {})
 
@@ -60,6 +64,10 @@ class LoadWorld:
         """The data files in the landing zone, as table/file."""
         found = self.lake_directory.rglob("LandingZone/*/*/*.parquet")
         return sorted(f"{path.parent.name}/{path.name}" for path in found)
+
+    def _row_counts(self, _: Project, entities: Sequence[Entity]) -> dict[str, int]:
+        asked = {entity.id for entity in entities}
+        return {id_: rows for id_, rows in self.counted.items() if id_ in asked}
 
     def _open_home(self, project: Project, entity: Any) -> SourceHome:
         return SourceHome(self.sources[entity.name], before_batch=lambda batch: self.before_read(entity.name, batch))

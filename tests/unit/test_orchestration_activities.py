@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from hygge_engine.errors import LakeDenied, LakeUnavailable
+from hygge_engine.errors import HomePermissionDenied, LakeDenied, LakeUnavailable
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.journal.entity_states import key_of
 from hygge_engine.journal.journal import Journal
-from hygge_engine.orchestration import estimates
+from hygge_engine.orchestration import estimates, source_sizes
 from hygge_engine.orchestration import load as orchestrator
 from hygge_engine.orchestration.activities import Activities
 from tests.journal_rows import make_row
@@ -251,14 +251,48 @@ def planned_order(world: LoadWorld) -> list[str]:
     return [entity["entity"] for entity in plan(Activities(lambda: world.project))["entities"]]
 
 
-def test_a_load_begins_with_what_is_unknown_then_with_the_longest(two_places: LoadWorld) -> None:
+def test_a_load_begins_with_the_longest_and_what_is_unknown_counts_like_the_median(two_places: LoadWorld) -> None:
     assert planned_order(two_places) == ["orders", "customers", "stock"]
-    remember(two_places, 1, {"orders": 400.0, "stock": 50.0})
-    assert planned_order(two_places) == ["customers", "orders", "stock"]
+    remember(two_places, 1, {"orders": 50.0, "stock": 400.0})
+    assert planned_order(two_places) == ["stock", "customers", "orders"]
     remember(two_places, 2, {"orders": 3.0, "customers": 20.0})
     remember(two_places, 3, {"orders": 900.0}, status="fail")
     remember(two_places, 4, {"customers": 900.0}, run_type="full_drop")
     assert planned_order(two_places) == ["stock", "customers", "orders"]
+
+
+@pytest.mark.parametrize(
+    ("remembered", "rows", "order"),
+    [
+        ({}, {"stock": 10**9, "customers": 5}, ["stock", "orders", "customers"]),
+        ({"orders": 3.0}, {"stock": 10**9, "customers": 0}, ["stock", "orders", "customers"]),
+        ({"orders": 10_000.0}, {"stock": 2_000_000, "customers": 1_000_000}, ["orders", "stock", "customers"]),
+        # At 1,000 rows a second, as orders have been moved, stock takes longer than orders.
+        ({"orders": 100.0, "rows": 100_000}, {"stock": 200_000, "customers": 1}, ["stock", "orders", "customers"]),
+        # The journal knows better.
+        ({"orders": 100.0, "stock": 1.0}, {"stock": 10**12, "customers": 10**18}, ["customers", "orders", "stock"]),
+    ],
+)
+def test_what_the_journal_does_not_know_is_ordered_by_the_rows_of_its_source(
+    two_places: LoadWorld, remembered: dict[str, float], rows: dict[str, int], order: list[str]
+) -> None:
+    count = {"row_count": remembered.pop("rows")} if "rows" in remembered else {}
+    remember(two_places, 1, remembered, **count)
+    two_places.counted = {f"orders_to_fabric.{entity}": number for entity, number in rows.items()}
+    assert planned_order(two_places) == order
+
+
+@pytest.mark.parametrize("error", [HomePermissionDenied("SELECT was denied on sys.partitions"), IndexError("tuple")])
+def test_a_source_that_does_not_count_its_rows_fails_nothing(
+    two_places: LoadWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def refuse(*_: Any) -> dict[str, int]:
+        raise error
+
+    monkeypatch.setattr(estimates, "row_counts", source_sizes.row_counts)
+    monkeypatch.setattr(source_sizes, "rows_of_many", refuse)
+    assert planned_order(two_places) == ["orders", "customers", "stock"]
+    assert "Tables are not ordered by their rows" in caplog.text
 
 
 def test_a_journal_that_cannot_be_read_leaves_the_order_of_the_project(
@@ -286,9 +320,9 @@ def test_what_bounds_a_load_is_told(
     remember(two_places, 0, dict.fromkeys(seconds, 5_000.0))
     remember(two_places, 1, seconds)
     project = two_places.project
-    remembered = estimates.remembered_seconds(project, project.entities, whole=())
+    remembered = estimates.recall(project, project.entities).seconds(whole=())
     expected = None if took is None else estimates.Estimate(took, bound_by, len(seconds), 3 - len(seconds))
-    assert estimates.estimate(project, project.entities, remembered) == expected
+    assert estimates.estimate(project, project.entities, remembered, {}) == expected
 
 
 Like = dict[str, Any]
@@ -326,7 +360,7 @@ def test_a_run_is_estimated_by_those_that_it_is_like(
         two_places.place().journal.append(row.coordinator_run_id, [row])
     project = two_places.project
     found = [
-        estimates.remembered_seconds(project, project.entities, wanted).get("orders_to_fabric.orders")
+        estimates.recall(project, project.entities).seconds(wanted).get("orders_to_fabric.orders")
         for wanted in ([], [entity.id for entity in project.entities])
     ]
     assert found == [changes, whole]

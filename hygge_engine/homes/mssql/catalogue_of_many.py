@@ -52,6 +52,11 @@ _ROWS = """\
 SELECT p.object_id, SUM(p.rows) AS row_count FROM sys.partitions AS p \
 WHERE p.object_id IN ({ids}) AND p.index_id IN (0, 1) GROUP BY p.object_id"""
 
+_ALL_ROWS = """\
+SELECT o.object_id, s.name, o.name, SUM(p.rows) AS row_count FROM sys.partitions AS p \
+JOIN sys.objects AS o ON o.object_id = p.object_id JOIN sys.schemas AS s ON s.schema_id = o.schema_id \
+WHERE o.type = 'U' AND p.index_id IN (0, 1) GROUP BY o.object_id, s.name, o.name"""
+
 # What sys.indexes calls a clustered index and any other whose keys are in their order.
 _ORDERED_INDEXES = (1, 2)
 
@@ -75,6 +80,18 @@ def describe_tables(ask: Ask, names: Collection[tuple[str, str]]) -> dict[tuple[
     for some in batched(ids.items(), TABLES_AT_ONCE, strict=False):
         found |= _described(ask, dict(some))
     return found
+
+
+def count_rows(ask: Ask, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """About how many rows the tables of these names (schema, table) have, by the server's statistics, in one statement;
+    nothing of those that it does not show.
+
+    Raises HomeError; HomeUnavailable where there are too many names.
+    """
+    rows = _bounded(ask, _ALL_ROWS, MOST_NAMES)
+    counts = {row[0]: row[3] for row in rows}
+    doing = "Counting the rows of tables"
+    return {name: max(0, whole(counts[id_], doing)) for name, id_ in _ids_of((row[:3] for row in rows), names).items()}
 
 
 def _ids_of(rows: Iterable[tuple[Any, ...]], names: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:

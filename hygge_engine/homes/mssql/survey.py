@@ -108,6 +108,15 @@ class SurveyedHome(MssqlHome):
         raise NotSurveyed
 
 
+def quick(connection: MssqlConnection) -> MssqlConnection:
+    """A connection for what a load can do without: it waits no longer than that is worth."""
+    limits = {
+        "query_timeout_seconds": min(connection.query_timeout_seconds or RESPONSE_SECONDS, RESPONSE_SECONDS),
+        "login_timeout_seconds": min(connection.login_timeout_seconds, LOGIN_SECONDS),
+    }
+    return connection.model_copy(update=limits)
+
+
 def survey(
     connection: MssqlConnection, tables: Mapping[str, Asked], seconds: float, cancelled: Callable[[], bool]
 ) -> dict[str, SurveyedHome]:
@@ -116,11 +125,7 @@ def survey(
     It begins no statement after so many ``seconds``, nor once it is ``cancelled``. Failures cost what they are about,
     and are logged; this raises none.
     """
-    limits = {
-        "query_timeout_seconds": min(connection.query_timeout_seconds or RESPONSE_SECONDS, RESPONSE_SECONDS),
-        "login_timeout_seconds": min(connection.login_timeout_seconds, LOGIN_SECONDS),
-    }
-    connection = connection.model_copy(update=limits)
+    connection = quick(connection)
     found: dict[str, SurveyedHome] = {}
     try:
         session = open_session(connection)
