@@ -144,8 +144,12 @@ class TrackedShop:
 
     def runs(self) -> list[list[int | None]]:
         """What the journal says of the rows of each load, the newest first."""
-        result = CliRunner().invoke(app, ["runs", "--json", "--entity", "items", "--project", str(self._directory)])
-        return [[run[name] for name in COUNT_NAMES] for run in json.loads(result.stdout)]
+        return [[run[name] for name in COUNT_NAMES] for run in json.loads(self.shown_runs("--json"))]
+
+    def shown_runs(self, *arguments: str) -> str:
+        """The output of ``hygge runs`` about the table."""
+        command = ["runs", "--entity", "items", "--project", str(self._directory), *arguments]
+        return CliRunner().invoke(app, command).stdout
 
     def load(self, *arguments: str) -> dict[str, Any]:
         code, settled = self.run(*arguments)
@@ -196,6 +200,7 @@ def test_inserts_updates_deletes_and_changed_keys_arrive(world: TrackedShop) -> 
     assert world.load()["rows"] == 0
     # Inserted 10 and 20; updated 1; deleted 2, 3, 4 and 11.
     assert world.runs() == [[0, 0, 0, None], [2, 1, 4, None], [9, 0, 0, None]]
+    assert "  +2 ~1 -4  " in world.shown_runs()
     world.sql("DELETE FROM dbo.items")
     assert world.load()["rows"] == 8
     world.check()

@@ -210,6 +210,23 @@ def test_a_slice_that_could_not_look_does_not_make_landed_rows_forgotten() -> No
     assert load.run()["rows"] == 70
 
 
+@pytest.mark.parametrize(
+    ("then", "counts"),
+    [
+        ({"status": "failed", "error": "lake.denied", "message": "403"}, [70, 0, None]),
+        ({"status": "done", "rows": 90, "reached": "b", "rows_inserted": 70, "rows_updated": 20}, [70, 20, None]),
+        # Landed by an instance of an earlier version, which does not tell rows apart.
+        ({"status": "done", "rows": 90, "reached": "b"}, [None, None, None]),
+        ({"status": "failed", "error": "lake.denied", "rows": 90, "reached": "b"}, [None, None, None]),
+    ],
+)
+def test_rows_are_told_apart_as_by_the_last_slice_that_could_look(then: Answer, counts: list[int | None]) -> None:
+    first = {"status": "continue", "rows": 70, "reached": "a", "rows_inserted": 70, "rows_updated": 0}
+    load = host(lambda task: (1.0, first if task["attempt"] == 1 else then))
+    for found in (load.run()["results"][0], settled(load)[0]):
+        assert [found.get(name) for name in ("rows_inserted", "rows_updated", "rows_deleted")] == counts
+
+
 def test_an_entity_run_starts_with_its_first_slice() -> None:
     def slices(task: dict[str, Any]) -> tuple[float, Answer]:
         started = (START + timedelta(seconds=10 * task["attempt"])).isoformat()
