@@ -131,8 +131,8 @@ class SnapshotFiles:
             del table
             trim()
 
-    def rows_there(self, files: Sequence[StagedFile]) -> tuple[pl.Series, KeySum]:
-        """The hashes of the rows that are there, sorted, and what their keys come to."""
+    def rows_there(self, files: Sequence[StagedFile]) -> tuple[KnownHashes, KeySum]:
+        """The hashes of the rows that are there, and what their keys come to."""
         keys = KeySum()
 
         def rows() -> Iterator[pl.Series]:
@@ -140,11 +140,31 @@ class SnapshotFiles:
                 keys.add(table)
                 yield _series(table.column(ROW))
 
-        return _sorted(rows()), keys
+        return KnownHashes(_sorted(rows())), keys
 
     def keys_of(self, files: Sequence[StagedFile]) -> pl.Series:
         """The hashes of all keys in the files, sorted."""
         return _sorted(_series(self.entries(file, (KEY,)).column(KEY)) for file in files)
+
+
+class KnownHashes:
+    """Hashes, ``sorted_``, among which others are looked for. A bit for each eighth of what one has to itself says at
+    once of seven hashes in eight that they are not among them."""
+
+    def __init__(self, sorted_: pl.Series) -> None:
+        bits = len(sorted_).bit_length() + 3
+        self._sorted = sorted_
+        self._width = 2 ** (64 - bits)
+        blank = pl.repeat(False, 2**bits, dtype=pl.Boolean, eager=True)
+        self._taken = blank.scatter((sorted_ // self._width).cast(pl.UInt32), True)
+
+    def contain(self, values: pl.Series) -> pl.Series:
+        """For each of the values whether it is among the hashes."""
+        places = self._taken.gather(values // self._width).arg_true()
+        if len(places) == len(values):
+            return contained(self._sorted, values)
+        found = places.filter(contained(self._sorted, values.gather(places)))
+        return pl.repeat(False, len(values), dtype=pl.Boolean, eager=True).scatter(found, True)
 
 
 @dataclass
@@ -238,9 +258,10 @@ def contained(sorted_: pl.Series, values: pl.Series) -> pl.Series:
     return sorted_.gather(places) == values
 
 
-def rows_not_in(known: pl.Series, rows: pa.RecordBatch, entries: pa.RecordBatch) -> pa.RecordBatch:
+def rows_not_in(known: KnownHashes, rows: pa.RecordBatch, entries: pa.RecordBatch) -> pa.RecordBatch:
     """The rows whose hash, by their ``entries``, is not among the ``known`` ones."""
-    return rows.filter(_mask(~contained(known, _series(entries.column(ROW)))))
+    is_known = known.contain(_series(entries.column(ROW)))
+    return rows.filter(_mask(~is_known)) if is_known.any() else rows
 
 
 def entries_not_in(keys: pl.Series, entries: pa.Table) -> pa.Table:
@@ -250,14 +271,13 @@ def entries_not_in(keys: pl.Series, entries: pa.Table) -> pa.Table:
 
 def _mixed(rows: pa.RecordBatch, names: Sequence[str]) -> pl.Series:
     """One hash for each row, of its values in these columns: of their bits and their places."""
-    hashes = [_hashed(rows.column(name), seed).alias(str(seed)) for seed, name in enumerate(names)]
-    return pl.DataFrame(hashes).hash_rows(_MIX_SEED).hash(_MIX_SEED)
+    values = pl.DataFrame([_bits(rows.column(name)).alias(str(place)) for place, name in enumerate(names)])
+    hashes = values.select(pl.col(name).hash(seed) for seed, name in enumerate(values.columns))
+    return hashes.hash_rows(_MIX_SEED).hash(_MIX_SEED)
 
 
-def _hashed(array: pa.Array[Any], seed: int) -> pl.Series:
-    if pa.types.is_floating(array.type):
-        array = array.view(_INTEGERS[array.type])
-    return _series(array).hash(seed)
+def _bits(array: pa.Array[Any]) -> pl.Series:
+    return _series(array.view(_INTEGERS[array.type]) if pa.types.is_floating(array.type) else array)
 
 
 def _has_digest(type_: pa.DataType) -> bool:

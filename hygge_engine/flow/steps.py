@@ -11,12 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from hygge_engine.errors import KeyUnusable
 from hygge_engine.expectations.checks import ExpectationMonitor
-from hygge_engine.flow.digests import DigestKeeper, Digests, KeySum, SnapshotFiles, entries_not_in, rows_not_in
+from hygge_engine.flow.digests import (
+    DigestKeeper,
+    Digests,
+    KeySum,
+    KnownHashes,
+    SnapshotFiles,
+    entries_not_in,
+    rows_not_in,
+)
 from hygge_engine.flow.identity import UNIQUE_HINT, Identity
 from hygge_engine.homes.base import Batch
 from hygge_engine.plain_text import HAS, counted
@@ -192,7 +199,7 @@ class LeaveOutUnchanged(KeepDigests):
         before: Sequence[StagedFile],
         files: SnapshotFiles,
         landed: Sequence[StagedFile],
-        known: pl.Series,
+        known: KnownHashes,
         keys: KeySum,
         writer: RowWriter,
         upserts: int,
@@ -200,7 +207,7 @@ class LeaveOutUnchanged(KeepDigests):
         super().__init__(digests, keeper, before)
         self._files = files
         self._landed = landed
-        self._known = known
+        self._known: KnownHashes | None = known
         self._keys = keys
         self._read = KeySum()
         self._writer = writer
@@ -213,14 +220,14 @@ class LeaveOutUnchanged(KeepDigests):
         entries = self._digests.of(batch.rows)
         self._keeper.add(entries)
         self._read.add(entries)
-        rows = rows_not_in(self._known, batch.rows, entries)
+        rows = rows_not_in(self._known, batch.rows, entries) if self._known is not None else batch.rows
         self._upserts += rows.num_rows
         return replace(batch, rows=rows)
 
     def finish(self, *, last: bool) -> dict[str, Any]:
         """See `Step.finish`."""
         found = super().finish(last=last)
-        self._known = self._known.clear()  # the keys need the room
+        self._known = None  # the keys need the room
         if last:
             found["counting"] = self._stage_deletes(found["digests"])
         return found

@@ -274,7 +274,9 @@ class DigestWriter:
         table = pa.Table.from_batches(self._held, self._schema)
         self._held.clear()
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", compression_level=1)
+        pq.write_table(
+            table, sink, use_dictionary=False, write_statistics=False, compression="zstd", compression_level=1
+        )
         data = sink.getvalue().to_pybytes()
         stage = self._lease.stage_name()
         inserter = self._database.create_stage(stage, _DIGESTS, ["part"])
