@@ -34,6 +34,7 @@ docs: ## Build the site of docs/ into site/
 # Every crash point of every kind of load, and a thousand random schedules (docs/faults.md). FAULTS="--help" for more.
 faults: setup ## Try every crash point and a thousand schedules; FAULTS="--help" for more
 	@.venv/bin/python -m tests.faults.prover $(FAULTS)
+	@$(if $(FAULTS),true,.venv/bin/python -m tests.faults.changed_formats)
 
 # The app under changes, loads, deaths and faults for a while, and what is left of it; SOAK="--minutes 60" (docs/faults.md).
 soak: setup ## Run the app under changes, deaths and faults; SOAK="--minutes 60"

@@ -20,6 +20,7 @@ from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.folder_table import FolderTable
 from hygge_engine.stores.landing.process import has_ended
+from hygge_engine.stores.landing.settled import check_finishable
 from hygge_engine.stores.landing.state import LandingState, OpenLoad, expired
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     if opened is None:
         return
     destination = open_table(project, entity)
+    if isinstance(destination, FolderTable):
+        check_finishable(state, destination.places.folder, destination.format)
     _check_intent(destination, opened)
     if opened.mode == "reload" and opened.phase != "staging":
         return  # it has been read to its end

@@ -19,8 +19,9 @@ from hygge_engine.plain_text import counted
 from hygge_engine.project.models.settings import FILE_MODIFIED
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
-from hygge_engine.stores.landing.lease import RELOAD, TableLease
+from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease, RangeState
+from hygge_engine.stores.landing.settled import RELOAD
 from hygge_engine.stores.landing.state import Division, ExpectationResult, OpenLoad, StagedFile, digest_of
 from hygge_engine.watermark.rows import newest_boundary
 from hygge_engine.watermark.values import order_of

@@ -45,9 +45,10 @@ def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | No
 def let_go(destination: Destination[Any], lease: TableLease, started: datetime, *, waits: bool) -> SliceResult:
     """The last slice of an entity run that must not continue: nothing is read, and the table is released.
 
-    A reload that has staged everything is finished, because its old table may be gone already; what another one has
-    staged is discarded, and its old table stays. Returns ``done`` where the load has ended by that, ``continue`` while
-    the old table is being dropped, if the run ``waits`` for that, else ``cancelled``.
+    A reload that has staged everything is finished, because its old table may be gone already, unless the settings name
+    another place by now; what another one has staged is discarded, and its old table stays. Returns ``done`` where the
+    load has ended by that, ``continue`` while the old table is being dropped, if the run ``waits`` for that, else
+    ``cancelled``. Raises LandingBroken where what the load lands is of another kind of files than the settings say.
     """
     if lease.is_owner or (lease.owns_open and _is_all_staged(lease)):
         lease.take_over()
@@ -55,7 +56,7 @@ def let_go(destination: Destination[Any], lease: TableLease, started: datetime, 
         if opened is not None and lease.owns_open and opened.mode == "reload":
             if opened.phase == "staging":
                 lease.discard()
-            elif (wait := replace_table(destination, lease)) and waits:
+            elif not lease.began_elsewhere and (wait := replace_table(destination, lease)) and waits:
                 due = seconds_from_now(wait.seconds)
                 return slice_result(lease, "continue", started, message=wait.message, not_before=due)
     lease.sweep()
@@ -67,8 +68,8 @@ def let_go(destination: Destination[Any], lease: TableLease, started: datetime, 
 
 def is_table_gone(lease: TableLease) -> bool:
     """Whether the table's old rows have been dropped, or are about to be, and the new ones have not landed."""
-    opened = lease.open
-    return opened is not None and opened.mode == "reload" and bool(opened.dropped_at or lease.state.folder_etag)
+    reloads = [each for each in (lease.open, lease.state.set_aside) if each is not None and each.mode == "reload"]
+    return any(each.dropped_at or lease.state.folder_etag for each in reloads)
 
 
 def slice_result(

@@ -55,7 +55,7 @@ def idle_result(
         return None
     started = datetime.now(UTC)
     try:
-        lease = _Remembered(state, table.places.folder, task).attach()
+        lease = _Remembered(state, table, task).attach()
         lease.author = author_of(project, entity)
         if lease.own_result or lease.moved_from or check_author(state, lease.author, entity):
             return None
@@ -80,13 +80,17 @@ class _IdlePlanner(LoadPlanner):
 class _Remembered(TableLease):
     """A hold on a table in name only: its state is what is known of it, and stays so."""
 
-    def __init__(self, state: LandingState, folder: str, task: SliceTask) -> None:
+    def __init__(self, state: LandingState, table: FolderTable, task: SliceTask) -> None:
         super().__init__(_Kept(state), load_id=task.load_id, attempt=task.attempt)
-        self._folder = folder
+        self._table = table
 
     @property
     def place(self) -> str:
-        return self._folder
+        return self._table.places.folder
+
+    @property
+    def file_format(self) -> str:
+        return self._table.format
 
     def sweep(self) -> None:
         raise NotIdle

@@ -53,6 +53,7 @@ from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.row_counts import NOTHING_LANDED
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.settled import check_format
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
 from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
@@ -130,6 +131,7 @@ class LoadPlanner:
         """Open the load in the landing state; None where an increment has nothing new to read."""
         source, polish = self.describe(), self.polish()
         mode = mode_of(self._lease.state, reload=self.reloads)
+        check_format(self._lease.state, self._lease.place, self._lease.file_format, reload=self.reloads)
         if repointed := check_base(self._lease.state, source.stands_for):
             self._notes.append(repointed)
         columns = {column.name: str(column.type) for column in polish.table.columns}
@@ -232,8 +234,8 @@ class LoadPlanner:
         """
         if (opened.mode == "reload" and opened.has_landed) or opened.is_all_read:
             return False  # nothing is left to read
-        division = opened.divided
-        if division is not None and division.made_for not in ("", made_for(self._entity, self._lease.file_format)):
+        division, by_these = opened.divided, ("", made_for(self._entity, self._lease.file_format))
+        if division is not None and (division.made_for not in by_these or self._lease.began_otherwise):
             return True  # what is staged was judged, or written, by other settings
         if not opened.has_landed and opened.divided is None and self._is_bounded_anew(opened):
             return True

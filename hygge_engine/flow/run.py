@@ -183,7 +183,7 @@ class _Slice:
                 hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
             )
         if self._lease.open is not None:
-            self._take_over(resumable=not self._lease.began_elsewhere)
+            self._take_over(resumable=not self._lease.began_otherwise)
         while not self._lease.own_result:
             if self._planner.has_expired():
                 self._lease.discard(for_reload=True)
@@ -220,7 +220,7 @@ class _Slice:
 
     def _take_over(self, *, resumable: bool) -> None:
         """Own the table, and continue the open load, or drop it: where it cannot be resumed, has begun in another
-        place, or is in the way of a reload.
+        place or kind of files, or is in the way of a reload.
 
         Another load's reload is dropped only while it still reads: past that its rows are all there is of the table.
         What that reload had set aside is then open again.

@@ -24,10 +24,10 @@ from hygge_engine.stores.landing.lease import (
     A_LOAD_MAKES_IT,
     NOT_OURS_HINT,
     NOTHING_TO_HAND_OVER,
-    RELOAD,
     RENEWAL_SECONDS,
 )
 from hygge_engine.stores.landing.ranges import RangeLease, Ranges
+from hygge_engine.stores.landing.settled import RELOAD, check_format
 from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile, fresh_epoch
 from hygge_engine.stores.landing.transitions import next_generation
 
@@ -132,7 +132,7 @@ class FolderTable(Destination[LakeTableLease]):
         if not state.owns(folder):
             self._check_unclaimed()
             return []
-        self._check_format(state, reload=reload)
+        check_format(state, folder, self.format, reload=reload)
         return self._strangers(state) if reload else []
 
     def adopt(self) -> Adoption:
@@ -176,10 +176,11 @@ class FolderTable(Destination[LakeTableLease]):
         first = state.next_sequence
         intent = [replace(file, final=self.data_file(state, number)) for number, file in enumerate(files, start=first)]
         for file in intent:
-            kept, asked = (path.rpartition(".")[2] for path in (file.staged, file.final))
-            if kept != asked:
+            asked = file.final.rpartition(".")[2]
+            if file.extension != asked:
                 raise LandingBroken(
-                    f"{self.where}: the open load has staged .{kept} files, and the settings now ask for .{asked}",
+                    f"{self.where}: the open load has staged .{file.extension} files, and the settings now ask for "
+                    f".{asked}",
                     hint=f"Restore the format until that load has ended, or {RELOAD}",
                 )
         if first == 1 and intent:
@@ -263,15 +264,6 @@ class FolderTable(Destination[LakeTableLease]):
                 f"{self.where} exists, and no load of {self.places.entity} has written it; in it: {found}",
                 hint=self._not_ours_hint(),
             )
-
-    def _check_format(self, state: LandingState, *, reload: bool) -> None:
-        """Raises LandingBroken where an increment would add files of another kind than those that are there."""
-        if state.file_format in ("", self.format) or reload or not state.has_history:
-            return
-        raise LandingBroken(
-            f"{self.where} has been landed as {state.file_format}, the settings now say {self.format}",
-            hint=f"Restore format, or {RELOAD}",
-        )
 
     def _strangers(self, state: LandingState) -> list[str]:
         """What is foreign in the folder; it stays there."""

@@ -24,6 +24,15 @@ class FileWarehouse(Warehouse):
         self.folder = folder
         self.format = store["format"]
 
+    def settle(self, file_format: str, table_name: str | None = None) -> None:
+        """Let later loads land in another format, and another table."""
+        self.format = file_format
+        self._store = self._store | {"format": file_format}
+        if table_name is not None:
+            self.settle_in(table_name)
+            self.folder = self.folder.parent / table_name
+        self.project_changed()
+
     def rows(self) -> list[Row]:
         """What the table holds, sorted."""
         if self.format == "delta":

@@ -114,3 +114,30 @@ def test_a_snapshot_is_true_at_one_sequence_number_and_names_files_that_stay() -
         assert committed(other).snapshot is None, "some of what has landed is not remembered"
     added = replace(landed, open=OpenLoad(**vars(landed.open) | {"mode": "changes", "folded": 0}))
     assert committed(added).true_snapshot == Snapshot("hash/shape", 1, 5, (old, new))
+
+
+@pytest.mark.parametrize(
+    ("landed", "staged", "begun_in"),
+    [
+        ("csv", (), "csv"),
+        ("delta", ("parquet",), "delta"),
+        ("csv", ("csv", "csv"), "csv"),
+        ("csv", ("parquet",), ""),
+        ("", ("parquet",), ""),
+        ("csv", ("csv", "parquet"), ""),
+        ("", (), ""),
+    ],
+)
+def test_the_format_of_an_earlier_versions_open_load_is_that_of_its_rows(
+    landed: str, staged: tuple[str, ...], begun_in: str
+) -> None:
+    files = tuple(StagedFile(f"staging/{number}.{end}", 1, "f" * 64, 1) for number, end in enumerate(staged))
+    state = LandingState(file_format=landed, open=OpenLoad("load", "reload", "staging", "", staged=files))
+    document = json.loads(state.to_json("nonce"))
+    document["open"].pop("file_format", None)
+    found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
+    assert found.open is not None
+    assert found.open.file_format == begun_in
+    assert LandingState.from_json(found.to_json("nonce"), "here")[0] == found
+    same = replace(found, open=replace(found.open, file_format=landed))
+    assert "file_format" not in json.loads(same.to_json("nonce"))["open"], "an earlier version has to read it as well"

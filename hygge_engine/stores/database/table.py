@@ -15,7 +15,8 @@ from hygge_engine.letter_case import confusable, in_any_case
 from hygge_engine.stores.base import Adoption, Claim, Destination, ReadBack, claim_among
 from hygge_engine.stores.database.base import DELETED, NAMED_COLUMNS, Database, Inserter
 from hygge_engine.stores.database.lease import DatabaseTableLease, StateRow, check_same, check_unclaimed
-from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NO_TABLE_HINT, NOTHING_TO_HAND_OVER, RELOAD
+from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, NO_TABLE_HINT, NOTHING_TO_HAND_OVER
+from hygge_engine.stores.landing.settled import RELOAD
 from hygge_engine.stores.landing.state import LandingState, StagedFile, fresh_epoch
 
 # Entries of digests that are kept together, in one table of one row: some 20 bytes each.

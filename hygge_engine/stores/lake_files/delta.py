@@ -27,7 +27,8 @@ from hygge_engine.stores.folder_table import Places, named
 from hygge_engine.stores.lake_files.delta_rules import describe, reasons_against
 from hygge_engine.stores.lake_files.table import FilesTable, generation_of
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
-from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT, RELOAD
+from hygge_engine.stores.landing.lease import A_LOAD_MAKES_IT
+from hygge_engine.stores.landing.settled import DELTA, RELOAD, check_format
 from hygge_engine.stores.landing.state import LandingState, StagedFile
 from hygge_engine.stores.landing.types import schema_of
 
@@ -64,7 +65,7 @@ class DeltaFilesTable(FilesTable):
                 )
             self._check_unclaimed()
             return []
-        self._check_format(state, reload=False)  # a Delta table never takes the place of other files, nor they its
+        check_format(state, self.places.folder, self.format, reload=reload)
         if table is None:
             return []
         if not state.handed_over_at and not self._log.knows(table):
@@ -140,7 +141,7 @@ class DeltaTableLease(LakeTableLease):
             folder=places.folder,
             load_id=load_id,
             attempt=attempt,
-            file_format="delta",
+            file_format=DELTA,
         )
         self._log = log
 

@@ -14,7 +14,7 @@ from hygge_engine.stores.base import Adoption, ReadBack
 from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.folder_table import FolderTable, Places, named
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
-from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.landing.state import LandingState, extension_of
 from hygge_engine.stores.parquet import ParquetEncoder
 from hygge_engine.stores.staged_writer import Format, StagedFiles
 from hygge_engine.stores.text import CsvEncoder, NdjsonEncoder
@@ -28,7 +28,6 @@ _FORMATS: dict[str, Format] = {
     "csv": CsvEncoder,
     "ndjson": NdjsonEncoder,
 }
-_EXTENSIONS = {"delta": "parquet"}
 
 # The names that `FilesTable.data_file` gives.
 _DATA_FILE = re.compile(r"part-(?P<generation>\d{5,})-(?P<sequence>\d{8,})\.(?P<extension>parquet|csv|ndjson)")
@@ -47,14 +46,14 @@ class FilesTable(FolderTable):
         self.names = ColumnNames(f"files of format {settings.format}", form=str)
         self.format = settings.format
         self._format = _FORMATS[settings.format]
-        self._extension = _EXTENSIONS.get(settings.format, settings.format)
+        self._extension = extension_of(settings.format)
 
     def data_file(self, state: LandingState, sequence: int) -> str:
         """Named by generation and number, so that no name means two things in its life."""
         return self._named(state, sequence, self._extension)
 
     def landed_paths(self, state: LandingState) -> set[str]:
-        extension = _EXTENSIONS.get(state.file_format, state.file_format) or self._extension
+        extension = extension_of(state.file_format) or self._extension
         return {self._named(state, number, extension) for number in range(1, state.next_sequence)}
 
     def claimed(self, name: str) -> bool:
@@ -70,8 +69,9 @@ class FilesTable(FolderTable):
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         found = super().check_place(state, schema, reload=reload)
-        if reload:
+        if reload or not state.has_history:
             self._check_is_no_delta_table()
+        if reload:
             self._check_names_are_free(state)
         return found
 
@@ -102,7 +102,8 @@ class FilesTable(FolderTable):
         if self.lake.info(f"{self.places.folder}/{DELTA_LOG}") is not None:
             raise LandingBroken(
                 f"{self.where} holds a Delta table, and the settings ask for {self.format} files in its folder",
-                hint="Restore format: delta, or name another table_name.",
+                hint="Restore format: delta, or name another table_name and load it with run_type full_drop; the old "
+                "table stays as it is.",
             )
 
     def _named(self, state: LandingState, sequence: int, extension: str) -> str:

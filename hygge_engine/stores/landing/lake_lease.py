@@ -23,7 +23,8 @@ from datetime import datetime
 
 from hygge_engine.errors import LakeConflict, LakeNotFound, LandingBroken
 from hygge_engine.lake.base import Lake, Staged
-from hygge_engine.stores.landing.lease import RELOAD, TableLease
+from hygge_engine.stores.landing.lease import TableLease
+from hygge_engine.stores.landing.settled import RELOAD
 from hygge_engine.stores.landing.state import StagedFile, StateFile
 
 # The names that `LakeTableLease.staged_path` gives to files, and `LakeTableLease.new_division` to folders.

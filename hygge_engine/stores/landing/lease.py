@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from hygge_engine.errors import HyggeError, LandingBroken, LandingBusy, LandingFenced
 from hygge_engine.row_counts import NOTHING_LANDED
 from hygge_engine.stores.landing.process import has_ended, this_process
+from hygge_engine.stores.landing.settled import began_elsewhere, check_finishable, other_format
 from hygge_engine.stores.landing.state import (
     Author,
     Finished,
@@ -30,9 +31,6 @@ from hygge_engine.watermark import Watermark
 # cost liveness, never safety.
 OWNERSHIP_SECONDS = 120.0
 RENEWAL_SECONDS = 30.0
-
-# What every hint says that leads to a reload; it begins in the middle of a sentence.
-RELOAD = "reload the table with run_type full_drop: what has landed is then replaced by what the source has now."
 
 # What is said where an adoption has nothing to do.
 NOTHING_TO_HAND_OVER = "There is nothing to hand over: its loads continue as they are."
@@ -122,7 +120,13 @@ class TableLease(ABC):
     @property
     def began_elsewhere(self) -> bool:
         """Whether the open load began when the settings named another place."""
-        return self.state.open is not None and self.state.place not in ("", self.place)
+        return began_elsewhere(self.state, self.place)
+
+    @property
+    def began_otherwise(self) -> bool:
+        """Whether the open load began when the settings named another place, or another kind of files."""
+        opened = self.state.open
+        return self.began_elsewhere or (opened is not None and bool(other_format(opened, self.file_format)))
 
     @property
     def own_result(self) -> Finished | None:
@@ -162,10 +166,15 @@ class TableLease(ABC):
         return self._owned and self.state.owner is not None
 
     def take_over(self) -> None:
-        """Own the table and finish the intent that an earlier attempt left. A no-op where it is owned already."""
+        """Own the table and finish the intent that an earlier attempt left. A no-op where it is owned already.
+
+        Raises LandingBroken, before anything but the owner has changed, where rows of the open load are visible, or
+        about to become so, in another kind of files or another place than the settings say.
+        """
         if not self._owned:
             self._write(replace(self.state, epoch=self.state.epoch + 1))
             self._owned = True
+        check_finishable(self.state, self.place, self.file_format)
         if self.state.open is not None and self.state.open.intent:
             self._roll_forward()
 
@@ -186,8 +195,9 @@ class TableLease(ABC):
                 epoch=epoch,
                 place=self.place,
                 landed_in=self.state.place_of_rows,
+                file_format=self.file_format if self.state.place_of_rows is None else self.state.file_format,
                 author=self.author or self.state.author,
-                open=replace(opened, before=self.state.shape),
+                open=replace(opened, before=self.state.shape, file_format=self.file_format),
                 set_aside=self.state.set_aside if opened.mode == "reload" else None,
                 key_columns=tuple(key_columns),
                 columns=dict(columns),
@@ -210,8 +220,9 @@ class TableLease(ABC):
 
         ``for_reload``: a reload is begun next. A load that has landed rows is only set aside for it, because the reload
         may end before it takes their place: then increments have to continue from its position, not from the watermark
-        behind its rows. Without, what was set aside for the dropped load is open again. What this load has
-        landed of one that it had adopted stays its own (`adopted_result`).
+        behind its rows; and so is another reload that has read all of its rows, which may be all that is left of the
+        table. Without, what was set aside for the dropped load is open again. What this load has landed of one that it
+        had adopted stays its own (`adopted_result`).
         """
         opened, finished = self.state.open, self.state.finished
         before = self.state.shape
@@ -220,7 +231,7 @@ class TableLease(ABC):
         if opened is not None and opened.continued and opened.load_id == self._load_id:
             finished = totals_of(opened)
         aside = self.state.set_aside
-        if for_reload and opened is not None and opened.mode != "reload" and opened.has_landed:
+        if for_reload and opened is not None and opened.has_landed:
             aside = opened
         if opened is not None and opened.intent:
             self.forget_snapshot()  # some of its rows may be visible

@@ -89,6 +89,11 @@ class StagedFile:
     rows: int = 0
     final: str = ""
 
+    @property
+    def extension(self) -> str:
+        """What the name of the staged file ends with."""
+        return self.staged.rpartition(".")[2]
+
 
 @dataclass(frozen=True)
 class ExpectationResult:
@@ -162,6 +167,8 @@ class OpenLoad:
     boundary: Boundary | None = None
     # The largest value of the cursor, up to `upper`, among the rows read so far (see `LargestRead`).
     seen: str | None = None
+    # The kind of files that its rows are in, as `LandingState.file_format`.
+    file_format: str = ""
     # The home's, after the last row that is committed (staging: staged).
     position: list[str] | None = None
     staged: tuple[StagedFile, ...] = ()
@@ -255,18 +262,20 @@ class LandingState:
     ``next_sequence`` numbers the next file, from 1; ``folder_etag`` is set while the table's folder is being dropped.
     ``place`` is where rows land (`TableLease.place`), empty in documents of earlier versions. ``landed_in`` is where
     the rows of this generation are, and ``file_format`` in what kind of files: what lies there and was not written by
-    this engine is foreign. None and empty where nothing has landed yet, and in documents of earlier versions.
+    this engine is foreign. None, and the open load's format, where nothing has landed yet; None and empty in documents
+    of earlier versions.
     ``table_id`` distinguishes a table of a database from any other of its name; empty elsewhere, and where an earlier
     version made the table. ``handed_over_at`` (ISO 8601, UTC) is when it was confirmed that what lies there may be
     replaced; a reload that has ended takes it back. ``author`` is the project that has loaded the table, None in
     documents of earlier versions. ``left_over`` are final paths of the engine's files that no number of this generation
-    covers: of an intent that was abandoned. ``set_aside`` is an open load that has landed rows and makes way for a
-    reload, which is open meanwhile or about to begin; where that ends before it takes the old rows' place, the load set
-    aside is the open one again. ``columns`` maps each landed column to its Arrow type, ``removed_columns`` those that
-    the table has and the source no longer; ``treatments`` says what is done to the values of columns that do not land
-    as they are, ``newest`` how new those of a column were whose freshness is expected. ``went_back`` says how the
-    source was once found to have fallen behind the watermark, so that rows may have come that no increment reads; a
-    reload that has ended takes it back. ``snapshot`` are the digests of what has landed, where they are kept.
+    covers: of an intent that was abandoned. ``set_aside`` is an open load that has landed rows, or a reload that has
+    read all of its rows, and makes way for a reload, which is open meanwhile or about to begin; where that ends before
+    it takes the old rows' place, the load set aside is the open one again. ``columns`` maps each landed column to its
+    Arrow type, ``removed_columns`` those that the table has and the source no longer; ``treatments`` says what is done
+    to the values of columns that do not land as they are, ``newest`` how new those of a column were whose freshness is
+    expected. ``went_back`` says how the source was once found to have fallen behind the watermark, so that rows may
+    have come that no increment reads; a reload that has ended takes it back. ``snapshot`` are the digests of what has
+    landed, where they are kept.
     """
 
     epoch: int = 0
@@ -372,6 +381,8 @@ class LandingState:
                 _hide_counts(opened, int(opened.pop("adds")), *opened.pop("counting").values())
                 if opened["divided"] is None:
                     del opened["divided"]  # earlier versions know no divisions
+                if opened["file_format"] == value["file_format"]:
+                    del opened["file_format"]  # nor another format than that of what has landed
                 if not opened["made_of"]:
                     for name in ("made_of", "difference", "digests", "folded"):  # nor digests
                         del opened[name]
@@ -449,6 +460,11 @@ def _found_counts(entry: dict[str, Any]) -> tuple[RowCounts, list[int | None]]:
     return counts, numbers[4:]
 
 
+def extension_of(file_format: str) -> str:
+    """What the names of a kind of files end with."""
+    return "parquet" if file_format == "delta" else file_format
+
+
 def digest_of(values: list[Any]) -> str:
     """A short text that differs where values, which JSON can hold, do."""
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=_DIGEST_BYTES).hexdigest()
@@ -485,9 +501,11 @@ def _decode(value: dict[str, Any]) -> LandingState:
             return None
         continued = entry.pop(_ADOPTED, False)
         counts, (adds, *counting) = _found_counts(entry)
+        staged = files([*entry["staged"], *entry["intent"]])
         return OpenLoad(
             **entry
             | {
+                "file_format": entry.get("file_format", _begun_in(staged, value.get("file_format", ""))),
                 "continued": continued,
                 "counts": counts,
                 "adds": bool(adds),
@@ -531,6 +549,12 @@ def _decode(value: dict[str, Any]) -> LandingState:
             "finished": totals(value["finished"]),
         }
     )
+
+
+def _begun_in(files: tuple[StagedFile, ...], landed: str) -> str:
+    """The kind of files of an open load whose document does not say: that of what has ``landed``, unless these, which
+    it has staged, are of another; then it is unknown."""
+    return landed if all(file.extension == extension_of(landed) for file in files) else ""
 
 
 def fresh_epoch(before: LandingState | None, now: datetime) -> int:
