@@ -19,20 +19,20 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import check_fit, has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.claims import author_of, check_base
-from hygge_engine.flow.difference import outlook
-from hygge_engine.flow.drift import RELOAD_HINT, compare
+from hygge_engine.flow.difference import check_versions, digests_of, outlook, why_not_known
+from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look, verdict_on
+from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
 from hygge_engine.orchestration.estimates import Estimate, estimate, recall
-from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Destination
-from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.landing.state import LandingState, Mode
 from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
 
@@ -212,6 +212,8 @@ def _warn_of_twins(lines: Sequence[Line], entities: Sequence[Entity]) -> None:
     """Entities of a flow that read the same rows mostly lack ``{entity}`` in what their flow says."""
     seen: dict[tuple[str, str], str] = {}
     for line, entity in zip(lines, entities, strict=True):
+        if entity.history_of:
+            continue
         keys = [key for key in entity.home.source_keys if getattr(entity.home, key)]
         first = seen.setdefault((entity.flow, entity.home.model_dump_json()), entity.name)
         if keys and first != entity.name:
@@ -230,7 +232,7 @@ def _source_of(entity: Entity) -> str:
 
 def _add_source(line: Line, table: SourceSchema, entity: Entity, project: Project) -> Polish:
     line.rows = table.approximate_rows
-    polish = polish_of(table, entity.polish)
+    polish = polish_for(table, entity)
     line.columns = len(polish.table.columns)
     line.polish = polish.describe()
     if not table.resumable:
@@ -255,6 +257,8 @@ def _add_destination(
     """Check that the source's rows can land at their destination, and still fit those that have landed. Raises
     SchemaChanged, and what `look_at_place` raises."""
     mode = mode_of(state, reload=line.run_type == "full_drop")
+    if entity.history_of:
+        mode = _add_history(line, destination, state, polish, entity, mode)
     columns = {column.name: str(column.type) for column in polish.table.columns}
     if mode == "changes":
         opened = state.open
@@ -262,18 +266,33 @@ def _add_destination(
         landed = state if meant is None else replace(state, **vars(meant))
         drift = compare(landed, columns, entity.schema_changes, polish.treatments)
         if drift.refused:
-            raise SchemaChanged(drift.message, hint=RELOAD_HINT)
+            raise SchemaChanged(drift.message, hint=HISTORY_HINT if entity.history_of else RELOAD_HINT)
         line.warnings += [drift.message] if drift.message else []
         if drift.rebuilds:
             line.mode = mode = "reload"
         columns = drift.columns
-    if mode == "reload" and state.has_history and entity.reload == "difference":
+    if mode == "reload" and state.has_history and entity.reload == "difference" and not entity.history_of:
         if why := outlook(entity, destination, polish, state, polish.key(destination.key_columns)):
             line.warnings.append(f"reload: difference cannot be applied yet, the table is dropped: {why}")
         else:
             line.mode, mode = "difference", "changes"
     destination.check_access()
     line.warnings += look_at_place(destination, state, polish, columns, mode)
+
+
+def _add_history(
+    line: Line, destination: Destination[Any], state: LandingState, polish: Polish, entity: Entity, mode: Mode
+) -> Mode:
+    """Check that versions of rows can be told apart, and return what becomes of those that have landed."""
+    keys = polish.key(destination.key_columns)
+    check_versions(destination, polish, keys)
+    if not state.has_history or state.handed_over_at:
+        return mode
+    if why := why_not_known(state, digests_of(entity, polish, polish.table.schema, keys)):
+        line.warnings.append(f"each row of the source lands once more, as a baseline: {why}")
+    if mode == "reload":
+        line.mode = "difference"
+    return "changes"
 
 
 def _add_state(line: Line, state: LandingState) -> None:

@@ -51,7 +51,8 @@ def run(
 ) -> int:
     """Compare and return the exit code. Raises ConfigurationError, UnknownSelection."""
     project = load_project(directory, overrides=overrides)
-    selected = select(project, flows, entities)
+    # What a history holds is of all times, and nowhere else.
+    selected = [entity for entity in select(project, flows, entities) if not entity.history_of]
     console = open_console()
     reachable = Reachability(project, selected)
     with _Display(console, silent=json_) as display, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:

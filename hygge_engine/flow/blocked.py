@@ -14,8 +14,8 @@ from hygge_engine.flow.continuing import landed_table, must_begin_again
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.planner import keys_of, look_at_place, window_of
 from hygge_engine.flow.reach import check_kept, forgotten
+from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.base import Home, ReadWindow
-from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.folder_table import FolderTable
@@ -59,7 +59,7 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     with open_home(project, entity) as home:
         if _begins_anew(home, entity, state, opened):
             return
-        polish = polish_of(home.describe(), entity.polish)
+        polish = polish_for(home.describe(), entity)
         if not check_fit(project, entity, destination, state, polish):
             return
         names = [column.name for column in landed_table(polish, state).columns]
@@ -96,7 +96,7 @@ def try_to_reload(project: Project, entity: Entity, state: LandingState) -> None
     """
     destination = open_table(project, entity)
     with open_home(project, entity) as home:
-        polish = polish_of(home.describe(), entity.polish)
+        polish = polish_for(home.describe(), entity)
         keys = keys_of(destination, entity, polish, "reload")
         rules_of(entity.expectations, polish, keys)
         look_at_place(destination, state, polish, [column.name for column in polish.table.columns], "reload")

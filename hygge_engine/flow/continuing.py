@@ -128,11 +128,11 @@ def _digest(settings: str) -> str:
     return hashlib.blake2b(settings.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def check_key(state: LandingState, keys: Sequence[str]) -> None:
+def check_key(state: LandingState, keys: Sequence[str], *, hint: str = RELOAD_HINT) -> None:
     """Raise SchemaChanged before the first row is read where the destination could not take it."""
     if state.has_history and state.key_columns != tuple(keys):
         raise SchemaChanged(
             f"the key changed from ({', '.join(state.key_columns)}) to ({', '.join(keys)}); "
             "a landed table's key cannot change.",
-            hint=RELOAD_HINT,
+            hint=hint,
         )

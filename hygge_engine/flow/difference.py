@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from hygge_engine.errors import ConfigurationError
 from hygge_engine.flow.continuing import polish_digest
 from hygge_engine.flow.digests import COMPARED_ROWS, Digests, is_of_other_hashes, undigested
 from hygge_engine.polish.polish import Polish
@@ -22,7 +23,19 @@ def digests_of(entity: Entity, polish: Polish, landed: pa.Schema, keys: Sequence
     """What makes digests of an entity's rows as they land, in the columns of ``landed``."""
     stamped = {each.column.name for each in polish.columns if each.stamp}
     treatment = json.dumps([polish_digest(entity), sorted(polish.treatments.items())])
-    return Digests(landed, keys, stamped, treatment)
+    return Digests(landed, [name for name in keys if name not in stamped], stamped, treatment)
+
+
+def check_versions(destination: Destination[Any], polish: Polish, keys: Sequence[str]) -> None:
+    """Raise ConfigurationError where versions of rows cannot be told from those that have landed."""
+    why, rows = cannot_compare(destination, polish, keys), polish.source.approximate_rows or 0
+    if not why and rows > COMPARED_ROWS:
+        why = f"the table has about {rows:,} rows, and {COMPARED_ROWS:,} are compared at most"
+    if why:
+        raise ConfigurationError(
+            f"{polish.source.name}: no history of its rows can be kept: {why}",
+            hint="Set `history: none` for this entity. Fabric's change data feed is another way.",
+        )
 
 
 def cannot_compare(destination: Destination[Any], polish: Polish, keys: Sequence[str]) -> str:
@@ -73,12 +86,20 @@ def why_not_compared(state: LandingState, digests: Digests, place: str) -> str:
         return "its rows have landed in another place"
     if state.handed_over_at:
         return "the table was handed over"
+    if why := why_not_known(state, digests):
+        return why
+    if snapshot is not None and snapshot.entries > COMPARED_ROWS:
+        return f"the table has more than {COMPARED_ROWS:,} rows"
+    return ""
+
+
+def why_not_known(state: LandingState, digests: Digests) -> str:
+    """Why it is unknown which rows have landed, as a clause; empty where it is known."""
+    snapshot = state.true_snapshot
     if snapshot is None:
         return "what has landed was not remembered"
     if is_of_other_hashes(snapshot, digests):
         return "what has landed was remembered by another version of hygge-engine"
     if snapshot.made_of != digests.made_of:
         return "columns, key or polish are not those of what has landed"
-    if snapshot.entries > COMPARED_ROWS:
-        return f"the table has more than {COMPARED_ROWS:,} rows"
     return ""

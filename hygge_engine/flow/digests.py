@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hygge_engine.errors import StoreError
 from hygge_engine.memory import trim
 from hygge_engine.stores.base import Destination, RowWriter
 from hygge_engine.stores.landing.lease import TableLease
@@ -138,9 +139,20 @@ class SnapshotFiles:
         def rows() -> Iterator[pl.Series]:
             for table in self.there(files, (KEY, ROW)):
                 keys.add(table)
+                _check_size(keys.count)
                 yield _series(table.column(ROW))
 
         return KnownHashes(_sorted(rows())), keys
+
+    def known(self, files: Sequence[StagedFile]) -> tuple[KnownHashes, KnownHashes, int]:
+        """The hashes of the rows that are there, those of their keys, and their number. Raises StoreError where they
+        are more than fit."""
+        rows, keys, count = list[pl.Series](), list[pl.Series](), 0
+        for table in self.there(files, (KEY, ROW)):
+            rows.append(_series(table.column(ROW)))
+            keys.append(_series(table.column(KEY)))
+            _check_size(count := count + table.num_rows)
+        return KnownHashes(_sorted(iter(rows))), KnownHashes(_sorted(iter(keys))), count
 
     def keys_of(self, files: Sequence[StagedFile]) -> pl.Series:
         """The hashes of all keys in the files, sorted."""
@@ -185,7 +197,8 @@ class KeySum:
 
 class DigestKeeper:
     """Stages the digests of one slice; not thread-safe. ``before`` is the snapshot that they continue, None where they
-    begin one: its last files are written anew with them as long as there are few entries."""
+    begin one: its last files are written anew with them as long as there are few entries, and all of them where most
+    speak of other rows than the ``there`` that it has."""
 
     def __init__(
         self,
@@ -194,11 +207,14 @@ class DigestKeeper:
         digests: Digests,
         files: SnapshotFiles,
         before: Snapshot | None,
+        *,
+        there: int | None = None,
     ) -> None:
         self._open: Callable[[], RowWriter] = lambda: destination.digest_writer(lease, digests.schema)
         self._digests = digests
         self._files = files
         self._before = before.files if before is not None else ()
+        self._is_bloated = there is not None and before is not None and before.entries > 2 * there + HELD_ENTRIES
         self._held: list[pa.RecordBatch] = []
         self._entries = 0
         self._writer: RowWriter | None = None
@@ -218,7 +234,10 @@ class DigestKeeper:
         if not self._entries:
             return []
         if self._writer is None:
-            self._fold()
+            if self._is_bloated:
+                self._renew()
+            else:
+                self._fold()
             self._write()
         return self._writer.finish() if self._writer is not None else []
 
@@ -234,6 +253,13 @@ class DigestKeeper:
         for entries in self._held:
             self._writer.write(entries)
         self._held.clear()
+
+    def _renew(self) -> None:
+        self._writer = self._open()
+        for table in self._files.there(self._before):
+            for entries in table.to_batches():
+                self._writer.write(entries)
+        self.folded = len(self._before)
 
     def _fold(self) -> None:
         table = pa.Table.from_batches(self._held, self._digests.schema)
@@ -262,6 +288,16 @@ def rows_not_in(known: KnownHashes, rows: pa.RecordBatch, entries: pa.RecordBatc
     """The rows whose hash, by their ``entries``, is not among the ``known`` ones."""
     is_known = known.contain(_series(entries.column(ROW)))
     return rows.filter(_mask(~is_known)) if is_known.any() else rows
+
+
+def is_new(known: KnownHashes, entries: pa.RecordBatch) -> Any:
+    """For each of the entries whether its row's hash is not among the ``known`` ones."""
+    return _mask(~known.contain(_series(entries.column(ROW))))
+
+
+def is_there(keys: KnownHashes, entries: pa.RecordBatch) -> Any:
+    """For each of the entries whether its key's hash is among ``keys``."""
+    return _mask(keys.contain(_series(entries.column(KEY))))
 
 
 def entries_not_in(keys: pl.Series, entries: pa.Table) -> pa.Table:
@@ -316,6 +352,15 @@ def _hashing() -> str:
     )
     hashes = _mixed(sample, sample.schema.names).to_list()
     return _text_digest(json.dumps([_VERSION, hashes]))
+
+
+def _check_size(rows: int) -> None:
+    """Raise StoreError for more rows than are compared."""
+    if rows > COMPARED_ROWS:
+        raise StoreError(
+            f"the table has more than {COMPARED_ROWS:,} rows, and no more are compared",
+            hint="Set `reload: drop`, and `history: none`, for this entity.",
+        )
 
 
 def _text_digest(text: str) -> str:

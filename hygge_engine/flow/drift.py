@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 RELOAD_HINT = "Reload the table with run_type full_drop, which replaces what has landed by what the source has now."
 
+HISTORY_HINT = (
+    "Give the column another name (`rename` of polish): the history then has both. Or give the history up: "
+    "`hygge adopt` of its entity, and a full_drop, which then begins it anew."
+)
+
 
 @dataclass(frozen=True)
 class Drift:

@@ -26,7 +26,7 @@ _METHODS = {"open_home": "open", "open_table": "open", "open_journal": "journal"
 
 def open_home(project: Project, entity: Entity) -> Home:
     """The entity's source, not yet connected."""
-    home: Home = _call("open_home", entity.home, project, entity)
+    home: Home = _call("open_home", entity.home, project, entity.reads_as)
     return home
 
 
@@ -61,7 +61,7 @@ def journal_of(project: Project, entity: Entity) -> tuple[Lake, str]:
     if not isinstance(location, str):
         place: tuple[Lake, str] = _call("open_place", location, project)
         return place
-    return _beside(entity.home, project, entity) if location == "home" else beside_table(project, entity)
+    return _beside(entity.home, project, entity.reads_as) if location == "home" else beside_table(project, entity)
 
 
 def beside_table(project: Project, entity: Entity) -> tuple[Lake, str]:

@@ -28,9 +28,15 @@ from hygge_engine.flow.continuing import (
     polish_digest,
     reading_order,
 )
-from hygge_engine.flow.difference import cannot_compare, digests_of, why_not_compared
+from hygge_engine.flow.difference import (
+    cannot_compare,
+    check_versions,
+    digests_of,
+    why_not_compared,
+    why_not_known,
+)
 from hygge_engine.flow.digests import Digests
-from hygge_engine.flow.drift import RELOAD_HINT, compare
+from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
 from hygge_engine.flow.reach import (
     Reach,
     Verdict,
@@ -43,11 +49,11 @@ from hygge_engine.flow.reach import (
     with_memory,
 )
 from hygge_engine.flow.slices import SliceTask
+from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import HAS, counted
-from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.row_counts import NOTHING_LANDED
@@ -108,6 +114,11 @@ class LoadPlanner:
         return self._task.is_backfill
 
     @property
+    def keeps_versions(self) -> bool:
+        """Whether each version of a row lands as a row of its own."""
+        return bool(self._entity.history_of)
+
+    @property
     def reloads(self) -> bool:
         """Whether this load itself, not one that it has to finish first, is a full reload."""
         return self._task.run_type == "full_drop"
@@ -124,7 +135,7 @@ class LoadPlanner:
         Raises ConfigurationError where the settings do not fit the source.
         """
         if self._polish is None:
-            self._polish = polish_of(self.describe(), self._entity.polish)
+            self._polish = polish_for(self.describe(), self._entity)
         return self._polish
 
     def begin(self) -> OpenLoad | None:
@@ -136,7 +147,8 @@ class LoadPlanner:
             self._notes.append(repointed)
         columns = {column.name: str(column.type) for column in polish.table.columns}
         change = ""
-        if mode != "reload" and self._lease.state.has_history:
+        stays = self._stays(mode)
+        if (mode != "reload" or stays) and self._lease.state.has_history:
             drift = compare(self._lease.state, columns, self._entity.schema_changes, polish.treatments)
             change = drift.message
             columns = drift.columns
@@ -144,7 +156,7 @@ class LoadPlanner:
                 mode = "reload"
             elif drift.refused or drift.rebuilds:  # a window is not a reload, and must not bring another type either
                 _check_is_not_handed_over(self._destination, self._lease.state)
-                raise SchemaChanged(change, hint=RELOAD_HINT)
+                raise SchemaChanged(change, hint=HISTORY_HINT if stays else RELOAD_HINT)
             if change:
                 self._notes.append(change)
         if mode == "changes" and self._must_reload():
@@ -155,11 +167,15 @@ class LoadPlanner:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
         if mode != "reload":
             _check_is_not_handed_over(self._destination, self._lease.state)
-            check_key(self._lease.state, keys)
+        if mode != "reload" or stays:
+            check_key(self._lease.state, keys, hint=HISTORY_HINT if stays else RELOAD_HINT)
         opened = self._window(mode, merges=self._destination.merges and bool(keys))
         if opened is None:
             return None
-        opened = self._compared(opened, columns, keys)
+        if self.keeps_versions:
+            opened = self._versioned(opened, columns, keys, stays=stays)
+        else:
+            opened = self._compared(opened, columns, keys)
         if not self._lease.state.has_history:
             self._notes += source.notes  # said once, by the first load
         self._notes += source.omissions
@@ -214,6 +230,34 @@ class LoadPlanner:
             self._notes.append(f"reloaded by a drop, not by difference: {why}")
         if not compares or why:
             return opened
+        return self._as_difference(opened)
+
+    def _stays(self, mode: Mode) -> bool:
+        """Whether the table is a history that is there: nothing drops it, a full_drop neither."""
+        state = self._lease.state
+        if not (self.keeps_versions and state.has_history) or state.handed_over_at:
+            return False
+        if state.place_of_rows != self._lease.place:
+            return False
+        return mode != "reload" or not self._broken_history()
+
+    def _versioned(self, opened: OpenLoad, columns: Collection[str], keys: Sequence[str], *, stays: bool) -> OpenLoad:
+        """The load with how it tells versions of rows from those that have landed. Where these are not known, it reads
+        the whole source, and lands all of it. Raises ConfigurationError where versions cannot be told apart."""
+        check_versions(self._destination, self.polish(), keys)
+        polish = self.polish()
+        digests = self.digests(pa.schema([each for each in polish.table.schema if each.name in columns]), keys)
+        opened = replace(opened, made_of=digests.made_of)
+        if not stays:
+            return opened
+        why = self._distrusted or why_not_known(self._lease.state, digests)
+        if why:
+            self._notes.append(f"each row of the source lands once more, as a baseline: {why}")
+            opened = replace(opened, mode="reload", phase="staging", lower=None, lower_inclusive=False)
+        return self._as_difference(opened) if opened.mode == "reload" else opened
+
+    def _as_difference(self, opened: OpenLoad) -> OpenLoad:
+        """A reload that lands what differs, of the whole source."""
         whole = opened.upper is not None and opened.upper.column != CHANGE_TRACKING
         return replace(opened, difference=True, unbounded=whole)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from hygge_engine.flow.digests import DigestKeeper, SnapshotFiles, SnapshotUnusable
+from hygge_engine.flow.digests import DigestKeeper, Digests, SnapshotFiles, SnapshotUnusable, is_of_other_hashes
 from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
@@ -21,6 +21,7 @@ from hygge_engine.flow.steps import (
     CheckIdentity,
     CountRows,
     KeepDigests,
+    LeaveOutKnown,
     LeaveOutLanded,
     LeaveOutUnchanged,
     NoteBoundary,
@@ -30,6 +31,7 @@ from hygge_engine.flow.steps import (
     Step,
     TellApart,
 )
+from hygge_engine.flow.versions import Operation, VersionWriter
 from hygge_engine.homes.base import Batch, Home, Position, Remarks, SourceSchema
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
@@ -91,9 +93,10 @@ class WindowReader:
         steps = self._steps(opened, landed)
         self._renewed = time.monotonic()
         keeping = self._keeping(opened, landed)
-        writer = self._destination.writer(self._lease, landed.schema, marked=self._are_marked(opened))
+        writer = self._writer(opened, landed, marked=self._are_marked(opened))
         try:
-            telling = [] if opened.adds or opened.difference else [TellApart()]
+            is_told = opened.adds or opened.difference or self._planner.keeps_versions
+            telling = [] if is_told else [TellApart()]
             steps += [*keeping, *telling, StageRows(writer), self._counting(opened)]
             position, cut = self._send(opened, steps)
             if cut is Cut.CANCELLED and position is None:
@@ -114,11 +117,13 @@ class WindowReader:
         digests = self._planner.digests(landed.schema, self._lease.state.key_columns)
         snapshot = self._lease.state.true_snapshot
         if digests.made_of != opened.made_of:
-            if opened.difference:
+            if opened.difference or self._planner.keeps_versions:
                 raise SnapshotUnusable("the version of hygge-engine has changed since the load began")
             self._lease.stage_changes(made_of="", digests=())
             return []
         files = SnapshotFiles(self._destination, digests, self._renew)
+        if self._planner.keeps_versions and (opened.mode == "changes" or opened.difference):
+            return [self._telling_versions(opened, landed, digests, files)]
         before = None if opened.mode == "reload" else snapshot
         keeper = DigestKeeper(self._destination, self._lease, digests, files, before)
         if not opened.difference:
@@ -126,9 +131,47 @@ class WindowReader:
         if snapshot is None:
             raise SnapshotUnusable("it speaks of other rows than those that have landed")
         known, keys = files.rows_there(snapshot.files)
-        writer = self._destination.writer(self._lease, landed.schema, marked=True)
+        writer = self._writer(opened, landed, marked=True)
         upserts = sum(file.rows for file in opened.staged)
         return [LeaveOutUnchanged(digests, keeper, opened.digests, files, snapshot.files, known, keys, writer, upserts)]
+
+    def _telling_versions(
+        self, opened: OpenLoad, landed: SourceSchema, digests: Digests, files: SnapshotFiles
+    ) -> KeepDigests:
+        """The step that leaves out what is no version of a row but the one that has landed last. Raises
+        SnapshotUnusable."""
+        snapshot = self._lease.state.true_snapshot
+        if not opened.difference:
+            if snapshot is None or snapshot.made_of != digests.made_of:
+                raise SnapshotUnusable("it speaks of other rows than those that have landed")
+            rows, keys, count = files.known(snapshot.files)
+            keeper = DigestKeeper(self._destination, self._lease, digests, files, snapshot, there=count)
+            return LeaveOutKnown(digests, keeper, opened.digests, rows, keys)
+        # Keys are known also where rows are not, because they have other columns now.
+        there = () if snapshot is None or is_of_other_hashes(snapshot, digests) else snapshot.files
+        rows, sum_of_keys = files.rows_there(there)
+        known = None if self._is_baseline(opened) else rows
+        keeper = DigestKeeper(self._destination, self._lease, digests, files, None)
+        writer, upserts = self._writer(opened, landed, marked=True), sum(file.rows for file in opened.staged)
+        return LeaveOutUnchanged(digests, keeper, opened.digests, files, there, known, sum_of_keys, writer, upserts)
+
+    def _is_baseline(self, opened: OpenLoad) -> bool:
+        """Whether a load of versions does not know which rows have landed."""
+        snapshot = self._lease.state.true_snapshot
+        if opened.mode == "changes":
+            return False
+        return not opened.difference or snapshot is None or snapshot.made_of != opened.made_of
+
+    def _writer(self, opened: OpenLoad, landed: SourceSchema, *, marked: bool) -> RowWriter:
+        """Where rows are staged."""
+        writer: RowWriter = self._destination.writer(self._lease, landed.schema, marked=marked)
+        if not self._planner.keeps_versions:
+            return writer
+        operation: Operation = "baseline" if self._is_baseline(opened) else "upsert"
+        # The number of the next file: rows that are visible have lower ones. A new table's files are numbered from 1.
+        begins = opened.mode == "reload" and not opened.difference
+        version = 1 if begins else self._lease.state.next_sequence
+        return VersionWriter(writer, version, datetime.fromisoformat(opened.started), operation)
 
     def _steps(self, opened: OpenLoad, landed: SourceSchema) -> list[Step]:
         """What happens to each batch before it is staged, in this order."""

@@ -22,6 +22,8 @@ from hygge_engine.flow.digests import (
     KnownHashes,
     SnapshotFiles,
     entries_not_in,
+    is_new,
+    is_there,
     rows_not_in,
 )
 from hygge_engine.flow.identity import UNIQUE_HINT, Identity
@@ -187,6 +189,44 @@ class KeepDigests(Step):
         self._keeper.abandon()
 
 
+class LeaveOutKnown(KeepDigests):
+    """Leaves out rows that have landed as they are, and deletes of rows that are not there, and counts what the others
+    are; ``known`` are the hashes of the rows that are there, ``keys`` those of their keys."""
+
+    def __init__(
+        self,
+        digests: Digests,
+        keeper: DigestKeeper,
+        before: Sequence[StagedFile],
+        known: KnownHashes,
+        keys: KnownHashes,
+    ) -> None:
+        super().__init__(digests, keeper, before)
+        self._known = known
+        self._keys = keys
+        self._counts = replace(NOTHING_LANDED, unchanged=0)
+
+    def take(self, batch: Batch) -> Batch:
+        """See `Step.take`."""
+        entries = self._digests.of(batch.rows)
+        fresh = is_new(self._known, entries)
+        entries, rows, deleted = entries.filter(fresh), batch.rows.filter(fresh), batch.deleted
+        self._keeper.add(entries)
+        if deleted is not None:
+            gone = self._digests.of_deleted(deleted)
+            there = is_there(self._keys, gone)
+            self._keeper.add(gone.filter(there))
+            deleted = deleted.filter(there)
+        updated = entries.filter(is_there(self._keys, entries)).num_rows
+        unchanged, gone_rows = batch.rows.num_rows - rows.num_rows, deleted.num_rows if deleted is not None else 0
+        self._counts += RowCounts(rows.num_rows - updated, updated, gone_rows, unchanged)
+        return replace(batch, rows=rows, deleted=deleted)
+
+    def finish(self, *, last: bool) -> dict[str, Any]:
+        """See `Step.finish`."""
+        return super().finish(last=last) | {"counting": self._counts}
+
+
 class LeaveOutUnchanged(KeepDigests):
     """Leaves out rows that have landed as they are, and after the last row stages those that are gone as deletes, with
     ``writer``: ``deletes`` are its files then. ``landed`` are the files of the snapshot, ``known`` the hashes of its
@@ -199,7 +239,7 @@ class LeaveOutUnchanged(KeepDigests):
         before: Sequence[StagedFile],
         files: SnapshotFiles,
         landed: Sequence[StagedFile],
-        known: KnownHashes,
+        known: KnownHashes | None,
         keys: KeySum,
         writer: RowWriter,
         upserts: int,
@@ -207,7 +247,7 @@ class LeaveOutUnchanged(KeepDigests):
         super().__init__(digests, keeper, before)
         self._files = files
         self._landed = landed
-        self._known: KnownHashes | None = known
+        self._known = known
         self._keys = keys
         self._read = KeySum()
         self._writer = writer

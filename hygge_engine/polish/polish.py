@@ -55,13 +55,15 @@ class LandedColumn:
 
 @dataclass(frozen=True)
 class Polish:
-    """``table`` is what lands of ``source``, its key included. ``dropped`` are columns of the source that do not."""
+    """``table`` is what lands of ``source``, its key included. ``dropped`` are columns of the source that do not;
+    ``version`` is the column that distinguishes the versions of a row, where all of them are kept."""
 
     source: SourceSchema
     table: SourceSchema
     columns: tuple[LandedColumn, ...] = ()
     dropped: tuple[str, ...] = ()
     _names: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
 
     @property
     def is_plain(self) -> bool:
@@ -129,7 +131,7 @@ class Polish:
                     f"polish masks `{each.column.name}`, which is part of the key: its rows could not be distinguished",
                     hint="Hash it instead, which keeps keys unique, or set other key_columns on the store.",
                 )
-        return keys
+        return (*keys, self.version) if keys and self.version else keys
 
     def check_identity(self, keys: Sequence[str]) -> None:
         """Raise KeyUnusable where two rows of the source may come to share the key by which a store identifies them."""

@@ -183,6 +183,13 @@ class _FlowReader:
             entities[entity.name] = entity
             if journal is not None:
                 self._checks.check_journal(entity, journal, journal_tree, item)
+        for item in flow.entities:  # once all names are known
+            known = entities.get(item.name)
+            history = self._checks.history_of(known, item, inherited) if known is not None else None
+            if history is not None:
+                entities[history.name] = history
+                if journal is not None:
+                    self._checks.check_journal(history, journal, journal_tree, item)
         if not flow.entities:
             nothing = EntityTree("entity", replace(flow.tree, entries={}), flow.tree)
             self._entities.check_sections(name, nothing, inherited)

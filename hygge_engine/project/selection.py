@@ -55,6 +55,7 @@ def select(
             "which replaces what has landed.",
         )
     if backfill:
+        candidates = _without_histories(candidates)
         _check_backfill(candidates)
     if reload is not None:
         _check_reload(candidates, reload)
@@ -76,6 +77,17 @@ def _check_reload(entities: Sequence[Entity], reload: Reload) -> None:
             f"{', '.join(refused)} cannot do that.",
             hint="Choose other entities, or reload them by a drop.",
         )
+
+
+def _without_histories(entities: Sequence[Entity]) -> list[Entity]:
+    """The entities whose windows can be loaded again; raises LoadError where only histories were chosen."""
+    found = [entity for entity in entities if not entity.history_of]
+    if entities and not found:
+        raise LoadError(
+            "A history has each version of a row that its loads have seen, and no window of it is loaded again.",
+            hint="Choose other entities.",
+        )
+    return found
 
 
 def _check_backfill(entities: Sequence[Entity]) -> None:

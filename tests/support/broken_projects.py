@@ -650,6 +650,36 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 14),
         ["`reload: difference`", "`reload: drop`"],
     ),
+    "a history that is none": (
+        flow("run_type: incremental", "run_type: incremental\nhistory: all"),
+        (FLOW_FILE, 4),
+        ["`all`", "versions"],
+    ),
+    "a history in a store that appends": (
+        flow("  key_columns: [id]", "  row_marker: 0\nhistory: versions"),
+        (FLOW_FILE, 14),
+        ["`history: versions`", "`row_marker: 4`, SQLite, SQL Server"],
+    ),
+    "a history of files": (
+        {FLOW_FILE: FILES_FLOW.replace("{type: local}", "{type: sqlite}\nhistory: versions").encode()},
+        (FLOW_FILE, 8),
+        ["files may hold several versions", "a home of tables"],
+    ),
+    "a history in another entity's table": (
+        flow("[orders, customers]", "[orders, {name: old, store: {table_name: Orders_History}}]\nhistory: versions"),
+        (FLOW_FILE, 17),
+        ["lands in the same place as `orders_to_fabric.old`"],
+    ),
+    "a history called like an entity": (
+        flow("[orders, customers]", "[{name: orders, history: versions}, orders_HISTORY]"),
+        (FLOW_FILE, 17),
+        ["makes an entity `orders_history`"],
+    ),
+    "a history whose name is too long": (
+        flow("[orders, customers]", f"[{{name: {'o' * 125}, history: versions}}]"),
+        (FLOW_FILE, 17),
+        ["end in `_history`", "128 at most"],
+    ),
     "a duration in words": (flow("primary_key: id", "lag: 5min"), (FLOW_FILE, 16), ["`5min`", "5m"]),
     "a duration below zero": (flow("primary_key: id", "lag: -5"), (FLOW_FILE, 16), ["at least 0"]),
     # Variables.

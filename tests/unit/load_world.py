@@ -70,4 +70,5 @@ class LoadWorld:
         return {id_: rows for id_, rows in self.counted.items() if id_ in asked}
 
     def _open_home(self, project: Project, entity: Any) -> SourceHome:
-        return SourceHome(self.sources[entity.name], before_batch=lambda batch: self.before_read(entity.name, batch))
+        name = entity.reads_as.name
+        return SourceHome(self.sources[name], before_batch=lambda batch: self.before_read(name, batch))

@@ -111,6 +111,34 @@ def test_a_reload_lands_what_differs_or_drops_as_it_was_asked_to(world: LoadWorl
     assert "Nothing of this load is a reload" in refused.output
 
 
+def test_a_history_is_planned_loaded_and_left_out_of_comparisons(world: LoadWorld) -> None:
+    flow = world.directory / "flows/orders_to_fabric/flow.yml"
+    flow.write_text(flow.read_text().replace("[orders,", "[{name: orders, history: versions},"))
+    only = ("--entity", "orders_history")
+
+    def mode(*arguments: str) -> str:
+        (line,) = json.loads(hygge(world, "plan", "--json", *only, *arguments).stdout)["entities"]
+        return " ".join([line["mode"], *line["warnings"], *line["errors"]])
+
+    def settled(*arguments: str) -> dict[str, Any]:
+        return events(hygge(world, "go", "--json", *arguments))["settled"][0]
+
+    assert mode() == "initial"
+    assert len(events(hygge(world, "go", "--json"))["settled"]) == 4
+    world.sources["orders"].put(2, 9)
+    assert mode() == "changes"
+    found = settled(*only)
+    assert (found["rows"], found["rows_inserted"], found["rows_updated"]) == (2, 1, 1)
+    world.sources["orders"].remove(1)
+    assert mode("--run-type", "full_drop") == "difference"
+    found = settled(*only, "--run-type", "full_drop", "--reload", "drop")
+    assert (found["rows"], found["message"]) == (1, "reloaded by difference: 0 new or changed, 1 deleted, 5 unchanged")
+    assert settled("--entity", "orders", "--from", "0")["entity"] == "orders"
+    refused = hygge(world, "go", *only, "--from", "0")
+    assert (refused.exit_code, "no window of it" in refused.output) == (2, True)
+    assert json.loads(hygge(world, "reconcile", "--json", *only).stdout)["entities"] == []
+
+
 def test_a_journal_that_is_full_is_told_of_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hygge.yml").write_text("name: shop\njournal: { fold_after_loads: 1 }\n")
     (tmp_path / "orders.csv").write_text("id\n1\n")

@@ -57,6 +57,19 @@ watermark: { column: changed, lag: 5m }
     assert (items.watermark.column, items.watermark.primary_key, items.watermark.lag) == ("changed", "id", 300.0)
 
 
+def test_a_history_is_an_entity_beside_the_one_whose_versions_it_lands(tmp_path: Path) -> None:
+    entities = "\n  - {name: orders, schema_changes: {added: rebuild}}\n  - {name: customers, history: none}\n"
+    project = load(tmp_path, flow=FLOW.replace("[orders, customers]", entities) + "history: versions\n")
+    assert [entity.name for entity in project.entities] == ["orders", "customers", "orders_history"]
+    orders, _, history = project.entities
+    assert (history.history_of, history.reads_as.name, history.run_type) == ("orders", "orders", "incremental")
+    assert store_of(history).table_name == "orders_history"
+    assert (history.home, history.watermark) == (orders.home, orders.watermark)
+    assert (history.schema_changes.added, orders.schema_changes.added) == ("evolve", "rebuild")
+    without = load(tmp_path / "without", flow=FLOW.replace("[orders, customers]", entities))
+    assert project.settings_hash() != without.settings_hash()
+
+
 def test_items_of_a_list_may_override_too(tmp_path: Path) -> None:
     entities = "\n  - orders\n  - name: customers\n    watermark: null\n    run_type: full_drop\n"
     orders, customers = load(tmp_path, flow=FLOW.replace("[orders, customers]", entities)).entities

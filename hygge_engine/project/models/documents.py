@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from hygge_engine.project.models.project import EntityName, FlowName, Options, Schedule
-from hygge_engine.project.models.settings import Reload, RunType, Settings
+from hygge_engine.project.models.settings import History, Reload, RunType, Settings
 
 
 class ProjectDocument(Settings):
@@ -25,6 +25,7 @@ class DefaultsDocument(Settings):
 
     run_type: RunType = "full_drop"
     reload: Reload = "drop"
+    history: History = "none"
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
@@ -40,6 +41,7 @@ class FlowDocument(Settings):
     schedule: Schedule | None = None
     run_type: RunType = "full_drop"
     reload: Reload = "drop"
+    history: History = "none"
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
@@ -56,6 +58,7 @@ class EntityDocument(Settings):
     name: EntityName
     run_type: RunType | None = None
     reload: Reload | None = None
+    history: History | None = None
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None

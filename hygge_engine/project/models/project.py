@@ -20,7 +20,9 @@ from hygge_engine.project.models.schedule import check_schedule
 from hygge_engine.project.models.settings import (
     CHANGE_TRACKING,
     FILE_MODIFIED,
+    HISTORY_SUFFIX,
     ConnectionSettings,
+    History,
     HomeSettings,
     JournalPlaceSettings,
     Reload,
@@ -205,8 +207,10 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
 @dataclass(frozen=True)
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
-    ``incremental`` overrides it; ``reload`` says how a full_drop makes the table anew. ``places`` says where each text
-    of its settings stands (``file:line:column``), for errors that only the source can find; secrets are left out."""
+    ``incremental`` overrides it; ``reload`` says how a full_drop makes the table anew. ``history_of`` names the entity
+    of the flow whose versions of rows it lands, where it was made of that one's ``history``. ``places`` says where each
+    text of its settings stands (``file:line:column``), for errors that only the source can find; secrets are left
+    out."""
 
     name: str
     flow: str
@@ -218,12 +222,38 @@ class Entity:
     polish: PolishSettings | None = None
     expectations: ExpectationsSettings | None = None
     reload: Reload = "drop"
+    history: History = "none"
+    history_of: str = ""
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def id(self) -> str:
         """``flow.entity``, as the command line and the API name it."""
         return f"{self.flow}.{self.name}"
+
+    @property
+    def reads_as(self) -> Entity:
+        """The entity as its home knows it: that of a history reads what the other one does."""
+        return replace(self, name=self.history_of) if self.history_of else self
+
+    def with_history(self, store: StoreSettings) -> Entity:
+        """The entity beside this one that lands each version of its rows in ``store``.
+
+        Its table is never made anew, so that no change of columns may ask for that.
+        """
+        changes = self.schema_changes
+        kept = changes.model_copy(
+            update={"added": "evolve" if changes.added == "rebuild" else changes.added, "retyped": "fail"}
+        )
+        return replace(
+            self,
+            name=f"{self.name}{HISTORY_SUFFIX}",
+            store=store,
+            schema_changes=kept,
+            reload="difference",
+            history="none",
+            history_of=self.name,
+        )
 
     def with_connections(self, count: int) -> Entity:
         """The entity for a slice with a number of connections to its source."""
@@ -325,4 +355,5 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "expectations": dump_settings(entity.expectations) if entity.expectations else None,
         # Left out as long as it is the default: loads that an earlier version has planned go on.
         **({"reload": entity.reload} if entity.reload != "drop" else {}),
+        **({"history_of": entity.history_of} if entity.history_of else {}),
     }

@@ -26,6 +26,12 @@ RunType = Literal["full_drop", "incremental"]
 # How a full_drop makes a table anew: by dropping it, or by landing what differs.
 Reload = Literal["drop", "difference"]
 
+# What is kept of rows that have changed: nothing, or each version in a table beside the entity's.
+History = Literal["none", "versions"]
+
+# The end of the names of that table, and of the entity that lands it.
+HISTORY_SUFFIX = "_history"
+
 # Imported by name when the first project is read: these packages depend on this one, never the other way round.
 _BUILT_IN = (
     "hygge_engine.homes.files.settings",
@@ -223,6 +229,15 @@ class StoreSettings(Settings):
     def compares(self) -> bool:
         """Whether a reload can land what differs from what has landed, as ``reload: difference`` requires."""
         return False
+
+    def of_history(self, entity: str) -> Self | None:
+        """The settings of the table beside the entity's in which ``history: versions`` keeps each version of a row;
+        None for a store that cannot keep them. Raises ValidationError where the longer name is none."""
+        if "table_name" not in type(self).model_fields or not self.compares():
+            return None
+        given: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        table = str(given["table_name"]).replace("{entity}", entity)
+        return type(self)(**given | {"table_name": f"{table}{HISTORY_SUFFIX}"})
 
     def agreements(self, journal: str) -> dict[tuple[str, str], str]:
         """Settings on which all entities of a place must agree: (place, key) to value. ``journal`` is where their runs

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import confusable
 from hygge_engine.plain_text import counted, first_few
 from hygge_engine.project.models.documents import FlowDocument
-from hygge_engine.project.models.project import Entity, JournalSettings
+from hygge_engine.project.models.project import Entity, JournalSettings, check_entity_name
 from hygge_engine.project.models.settings import (
+    HISTORY_SUFFIX,
     HOMES,
     STORES,
     Capacity,
@@ -84,6 +87,45 @@ class CrossSectionRules:
             self._check_file_modified(entity, watermark)
         if entity.reload == "difference" and not entity.store.compares():
             self._refuse_difference(item, inherited)
+        self._add_landing(entity, item, store)
+
+    def history_of(self, entity: Entity, item: EntityTree, inherited: MappingNode) -> Entity | None:
+        """The entity that lands each version of another one's rows, where ``history`` asks for that, with all rules
+        over it; None where there is none, or something is wrong with it. All others of the flow have to be known."""
+        if entity.history != "versions":
+            return None
+        place: Node = item.tree.get("history") or inherited.get("history") or item.place
+        try:
+            store = entity.store.of_history(entity.name)
+            name = check_entity_name(f"{entity.name}{HISTORY_SUFFIX}")
+        except ValueError as error:
+            found = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+            self._problems.add(
+                place.problem(
+                    f"`history: versions` makes an entity and a table whose names end in `{HISTORY_SUFFIX}`, and "
+                    f"`{entity.id}` cannot have them",
+                    found=found,
+                    hint="Give the entity, or its table, a shorter name.",
+                )
+            )
+            return None
+        if store is None or entity.home.has_file_times():
+            self._refuse_history(place, is_of_files=store is not None)
+            return None
+        others = {confusable(other) for other in self._stores}
+        if confusable(f"{entity.flow}.{name}") in others:
+            self._problems.add(
+                place.problem(
+                    f"`history: versions` of `{entity.id}` makes an entity `{name}`, and the flow has one already",
+                    hint="Rename one of them.",
+                )
+            )
+            return None
+        history = entity.with_history(store)
+        self._add_landing(history, item, self._stores[entity.id])
+        return history
+
+    def _add_landing(self, entity: Entity, item: EntityTree, store: MappingNode) -> None:
         self._check_destination(entity, item)
         self._overlaps.add(entity, store.get("path") or item.place)
         self._stores[entity.id] = store
@@ -238,6 +280,18 @@ class CrossSectionRules:
                 "`row_marker: 4`, SQLite, SQL Server",
             )
         )
+
+    def _refuse_history(self, place: Node, *, is_of_files: bool) -> None:
+        message = "`history: versions` lands rows by a key of their own, and this store cannot do that"
+        expected = (
+            "`history: none`, or a store that replaces rows by key: Open Mirroring with `row_marker: 4`, SQLite, SQL "
+            "Server"
+        )
+        hint = "Folders of files keep each version of a row that an increment lands anyway."
+        if is_of_files:
+            message = "`history: versions` compares the rows of a table, and files may hold several versions of a row"
+            expected, hint = "`history: none`, or a home of tables", ""
+        self._problems.add(place.problem(message, expected=expected, hint=hint))
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hygge_engine.project.models.documents import EntityDocument
 from hygge_engine.project.models.project import OPTIONAL_SECTIONS, Entity, check_entity_name
-from hygge_engine.project.models.settings import HOMES, STORES, Reload, RunType, Settings
+from hygge_engine.project.models.settings import HOMES, STORES, History, Reload, RunType, Settings
 from hygge_engine.project.reading.bounds import ReadLimits
 from hygge_engine.project.reading.checks import CrossSectionRules
 from hygge_engine.project.reading.entity_tree import EntityTree
@@ -54,7 +54,9 @@ class Entities:
             return None
         run_type = document.run_type or run_type_of(inherited)
         reload = document.reload or reload_of(inherited)
-        entity = Entity(item.name, flow, run_type, reload=reload, places=self._places_of_all(trees), **sections)
+        history = document.history or history_of(inherited)
+        places = self._places_of_all(trees)
+        entity = Entity(item.name, flow, run_type, reload=reload, history=history, places=places, **sections)
         store = trees["store"]
         if store is not None:
             self._checks.check_entity(entity, item, inherited, store, trees["watermark"])
@@ -145,6 +147,11 @@ def run_type_of(tree: MappingNode) -> RunType:
 def reload_of(tree: MappingNode) -> Reload:
     """The ``reload`` that a tree has, or the default."""
     return "difference" if text_of(tree.get("reload")) == "difference" else "drop"
+
+
+def history_of(tree: MappingNode) -> History:
+    """The ``history`` that a tree has, or the default."""
+    return "versions" if text_of(tree.get("history")) == "versions" else "none"
 
 
 def _is_unreadable(name: str, *trees: MappingNode) -> bool:

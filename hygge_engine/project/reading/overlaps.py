@@ -46,7 +46,7 @@ class Overlaps:
 
     def add(self, entity: Entity, place: Node) -> None:
         """Register an entity; ``place`` is where its store's place is written."""
-        self._read += [(entity, at) for at in entity.home.reads(self._surroundings, entity.name)]
+        self._read += [(entity, at) for at in entity.home.reads(self._surroundings, entity.reads_as.name)]
         at = entity.store.writes(self._surroundings, entity.name)
         if at is not None:
             self._written.append(_WrittenTable(entity, at, place))

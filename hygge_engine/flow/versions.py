@@ -1,0 +1,65 @@
+"""Each version of a row as a row of its own, where ``history: versions`` asks for that (docs/history.md)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.versions import OPERATION, VALID_FROM, VERSION, with_versions
+from hygge_engine.stores.base import RowWriter
+from hygge_engine.stores.landing.state import StagedFile
+
+if TYPE_CHECKING:
+    from hygge_engine.homes.base import SourceSchema
+    from hygge_engine.polish.polish import Polish
+    from hygge_engine.project import Entity
+
+# baseline: a row as it was found, where it is unknown what landed last. upsert: one that is new or has changed.
+# delete: one that is gone; of its columns only the key is filled.
+Operation = Literal["baseline", "upsert", "delete"]
+
+
+def polish_for(source: SourceSchema, entity: Entity) -> Polish:
+    """How the source of an entity lands. Raises ConfigurationError where the settings do not fit it."""
+    polish = polish_of(source, entity.polish)
+    return with_versions(polish) if entity.history_of else polish
+
+
+class VersionWriter:
+    """Stages rows as versions: those that the source no longer has become rows, too. A `RowWriter`.
+
+    ``version`` is greater than that of all rows that are visible; ``seen`` is when the load began.
+    """
+
+    def __init__(self, writer: RowWriter, version: int, seen: datetime, operation: Operation) -> None:
+        self._writer = writer
+        self._version = version
+        self._seen = seen
+        self._operation = operation
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """See `RowWriter.write`."""
+        self._writer.write(self._stamped(batch, self._operation))
+
+    def delete(self, rows: pa.RecordBatch) -> None:
+        """See `RowWriter.delete`."""
+        self._writer.write(self._stamped(rows, "delete"))
+
+    def finish(self) -> list[StagedFile]:
+        """See `RowWriter.finish`."""
+        return self._writer.finish()
+
+    def abandon(self) -> None:
+        """See `RowWriter.abandon`."""
+        self._writer.abandon()
+
+    def _stamped(self, rows: pa.RecordBatch, operation: Operation) -> pa.RecordBatch:
+        values: dict[str, Any] = {VERSION: self._version, VALID_FROM: self._seen, OPERATION: operation}
+        arrays = [
+            pa.repeat(pa.scalar(values[field.name], field.type), rows.num_rows) if field.name in values else column
+            for field, column in zip(rows.schema, rows.columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=rows.schema)

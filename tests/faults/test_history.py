@@ -1,0 +1,250 @@
+"""A history has each version of a row that its loads have seen, once, in order: whatever the loads are, whatever is
+read twice, and wherever they die."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from devcloud.replicator import check_landing_zone
+from hygge_engine.flow import run as flow_run
+from hygge_engine.project.models.disk import DiskReach
+from hygge_engine.project.models.polish import PolishSettings
+from hygge_engine.project.models.project import WatermarkSettings
+from hygge_engine.stores.database.table import DatabaseTable
+from hygge_engine.stores.open_mirroring.layout import layout_of
+from hygge_engine.stores.sqlite.database import SqliteDatabase
+from tests.faults.source import COLUMNS, Row, Source, SourceHome
+from tests.faults.world import World
+
+# Processes that die leave what they have opened to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+type Version = Row | None
+
+HOW: dict[str, WatermarkSettings | None] = {
+    "tracking": WatermarkSettings(change_tracking=True, on_expired="reload"),
+    "watermark": WatermarkSettings(column="modified"),
+    "whole": None,
+}
+
+
+class HistoryWorld(World):
+    """A world whose table is the history of another one; ``seen`` are the versions that its loads must have seen."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, how: str, *, in_slices: bool = False) -> None:
+        super().__init__(root, monkeypatch, slice_minutes=1e-9 if in_slices else 4, tick_between=False)
+        store = self.settings.of_history("things")
+        assert store is not None
+        self.entity = replace(self.entity, watermark=HOW[how], history="versions").with_history(store)
+        self.settings = cast("Any", store)
+        self.layout = layout_of(self.settings, "flow", self.entity.name)
+        self.things = Source(root / "source.json")
+        self.home = SourceHome(self.things)
+        self.seen: dict[int, list[Version]] = defaultdict(list)
+        self._how = how
+        self._loads = 0
+        self._reached = 0
+
+    def run(self, run_type: str = "incremental", *, die_at: int | None = None, die_after: bool = False) -> str:
+        """Load, and return the journal's message."""
+        self._loads += 1
+        self._run_type = cast("Any", "full_drop" if self._how == "whole" else run_type)
+        self._see(whole=self._how != "watermark" or run_type == "full_drop" or self._loads == 1)
+        self.new_lake()
+        self.lake.die_at, self.lake.die_after = die_at, die_after
+        result = self.load(f"load{self._loads}")
+        assert result.status == "done", result
+        state = self.state()
+        assert state.generation <= 2
+        assert state.open is None
+        assert state.owner is None
+        return result.message
+
+    def _see(self, *, whole: bool) -> None:
+        rows = {row[0]: row for row in self.things.rows}
+        for id_ in sorted({*rows, *self.seen}):
+            row = rows.get(id_)
+            if not whole and (row is None or row[2] <= self._reached):
+                continue
+            before = self.seen[id_][-1] if id_ in self.seen else None
+            if row != before:
+                self.seen[id_].append(row)
+        self._reached = max((row[2] for row in rows.values()), default=self._reached)
+
+    def versions(self) -> dict[int, list[Version]]:
+        """What readers of the mirrored table see of each key, in the order of the versions."""
+        self.tick()
+        self.tick()
+        table = self.replicator.table("dbo", "things_history")
+        found: dict[int, list[Version]] = defaultdict(list)
+        kept: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        names = (*COLUMNS, "__operation", "__version", "__valid_from")
+        rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+        for id_, value, modified, operation, version, seen in sorted(rows, key=lambda row: (row[0], row[4])):
+            gone = operation == "delete"
+            assert gone == (value is None), operation
+            found[id_].append(None if gone else (id_, value, modified))
+            kept[id_].append((version, seen))
+        for each in kept.values():
+            assert len(set(each)) == len(each)
+            assert sorted(each) == sorted(each, key=lambda pair: pair[1]), "what is newer has a later time"
+        return dict(found)
+
+    def check_versions(self) -> None:
+        """The mirrored history is what loads have seen; the landing zone is as Fabric wants it."""
+        assert self.versions() == {id_: versions for id_, versions in self.seen.items() if versions}
+        assert [str(finding) for finding in check_landing_zone(self.root / "mirror")] == []
+
+
+def change(source: Source, random_: random.Random, how: str) -> None:
+    ids = random_.sample(range(8), random_.randint(1, 4))
+    source.put(*ids, 9)  # the newest row stays, or a watermark would fall back
+    if random_.random() < 0.6:
+        source.remove(*random_.sample(range(8), 2))
+    if how != "watermark":
+        source.correct(*random_.sample(range(8), random_.randint(0, 2)))
+        source.touch(*random_.sample(range(8), 3))
+        source.put(11)
+        source.remove(11)  # nobody has seen it
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("seed", range(2))
+def test_each_version_that_loads_have_seen_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, seed: int
+) -> None:
+    random_ = random.Random(f"{how} {seed}")
+    world = HistoryWorld(tmp_path, monkeypatch, how, in_slices=seed % 2 == 1)
+    for _ in range(6):
+        for _ in range(random_.choice([0, 1, 1, 2])):
+            change(world.things, random_, how)
+        if not world.things.rows:
+            continue
+        run_type = random_.choices(["incremental", "full_drop"], [3, 1])[0]
+        world.run(run_type, die_at=random_.choice([None, *range(1, 16)]), die_after=random_.random() < 0.5)
+    world.check_versions()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_rows_that_change_while_they_are_read_lose_no_version_and_double_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    random_ = random.Random(how)
+    world = HistoryWorld(tmp_path, monkeypatch, how)
+    world.things.put(*range(10))
+
+    def change_some(batch: int) -> None:
+        world.things.put(*random_.sample(range(9), 2), 9)
+        world.things.remove(*random_.sample(range(9), 1))
+
+    for number in range(4):
+        world.home = SourceHome(world.things, before_batch=change_some)
+        world.run("full_drop" if number % 2 else "incremental")
+    world.home = SourceHome(world.things)
+    world.run("full_drop")
+    rows = {row[0]: row for row in world.things.rows}
+    for id_, versions in world.versions().items():
+        assert versions[-1] == rows.get(id_)
+        assert all(one != other for one, other in pairwise(versions))
+        assert {version for version in versions if version is not None} <= world.things.history
+    assert world.run("full_drop").startswith("reloaded by difference: 0 new or changed, 0 deleted")
+
+
+def _lose_the_snapshot(world: HistoryWorld) -> None:
+    snapshot = world.state().snapshot
+    assert snapshot is not None
+    (world.root / snapshot.files[0].staged).unlink()
+
+
+def _hash_otherwise(world: HistoryWorld) -> None:
+    path = world.root / world.layout.state
+    document = json.loads(path.read_bytes())
+    document["snapshot"]["made_of"] = "0000000000000000/" + document["snapshot"]["made_of"].partition("/")[2]
+    path.write_text(json.dumps(document))
+
+
+def _land_other_columns(world: HistoryWorld) -> None:
+    world.entity = replace(world.entity, polish=PolishSettings(constants={"region": "north"}))
+
+
+BASELINES = {
+    "lost": (_lose_the_snapshot, "is missing, or is not what was written", False),
+    "of another version": (_hash_otherwise, "by another version of hygge-engine", False),
+    "of other columns": (_land_other_columns, "are not those of what has landed", True),
+}
+
+
+@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
+@pytest.mark.parametrize("harm", BASELINES)
+def test_where_it_is_unknown_what_has_landed_every_row_lands_once_more_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, run_type: str
+) -> None:
+    do_harm, told, knows_keys = BASELINES[harm]
+    world = HistoryWorld(tmp_path, monkeypatch, "tracking")
+    world.things.put(1, 2, 3, 4)
+    world.run()
+    world.things.put(2)
+    world.run()
+    before = world.versions()
+    do_harm(world)
+    world.things.put(3)
+    world.things.remove(4)
+    message = world.run(run_type)
+    assert "each row of the source lands once more, as a baseline: " in message
+    assert told in message
+    found = world.versions()
+    rows = {row[0]: row for row in world.things.rows}
+    assert found[1] == [*before[1], rows[1]]
+    assert found[3] == [*before[3], rows[3]]
+    assert found[4] == [*before[4], None] if knows_keys else found[4] == before[4]
+    world.things.put(1)
+    assert "once more" not in world.run()
+    assert world.versions()[1][:-1] == found[1]
+
+
+@pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
+def test_a_column_of_another_type_stops_a_history_and_drops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_type: str
+) -> None:
+    world = HistoryWorld(tmp_path, monkeypatch, "watermark")
+    world.things.put(1, 2)
+    world.run()
+    before = world.versions()
+    world.things.narrow()
+    world.things.put(2)
+    world._run_type = cast("Any", run_type)
+    failed = world.load("narrowed")
+    assert (failed.status, failed.error) == ("failed", "store.schema_changed")
+    assert "`rename` of polish" in failed.hint
+    assert world.versions() == before
+    world.entity = replace(world.entity, polish=PolishSettings(rename={"modified": "changed"}))
+    world.run(run_type)
+    assert {id_: len(versions) for id_, versions in world.versions().items()} == {1: 2, 2: 2}
+
+
+def test_a_database_keeps_versions_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_ = random.Random(1)
+    world = HistoryWorld(tmp_path, monkeypatch, "tracking")
+    database = SqliteDatabase(tmp_path / "warehouse.db", DiskReach(tmp_path, "anywhere"))
+    table = DatabaseTable(database, world.entity.id, "things_history", key_columns=("id",))
+    monkeypatch.setattr(flow_run, "open_table", lambda project, entity: table)
+    monkeypatch.setattr(world, "state", lambda: table.state())
+    for number in range(5):
+        change(world.things, random_, "tracking")
+        world.run("full_drop" if number == 3 else "incremental")
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
+        rows = connection.execute("SELECT id, value, modified FROM things_history ORDER BY id, __version").fetchall()
+    found: dict[int, list[Version]] = defaultdict(list)
+    for id_, value, modified in rows:
+        found[id_].append(None if value is None else (id_, value, modified))
+    assert found == {id_: versions for id_, versions in world.seen.items() if versions}
