@@ -15,7 +15,7 @@ test: setup ## Run all tests
 	@scripts/setup .venv-package requirements.txt
 	@scripts/setup .venv-checkov requirements-checkov.txt
 	@scripts/setup .venv-docs requirements-docs.txt
-	@.venv/bin/python -m pytest -n 3 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-durable2: ## Run the orchestration tests on the next Durable SDK
 	@scripts/setup .venv-durable2 requirements-durable2.txt

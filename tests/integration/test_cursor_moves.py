@@ -31,6 +31,8 @@ CURSORS: dict[str, tuple[str, str, str]] = {
     "datetime2(7)": ("'2024-01-01T00:00:00.1234567'", "'2024-01-01T00:00:00.1234568'", "'9999-12-31T23:59:59.9999999'"),
     "datetimeoffset(7)": ("'2024-01-01T00:00:00+02:00'", "'2024-01-01T00:00:00+01:00'", "'2099-01-01T00:00:00+14:00'"),
 }
+# For what hangs on the order of values alone, not on how exactly a type holds them.
+KINDS = ["int", "varchar(10)", "date", "datetimeoffset(7)"]
 TIMES = [type_ for type_, (_, _, far) in CURSORS.items() if far]
 
 
@@ -70,7 +72,7 @@ def moving(mssql_server: ServerProcess, tmp_path: Path) -> Moving:
     return Moving(mssql_server, tmp_path / "project")
 
 
-@pytest.mark.parametrize(("type_", "emptied"), [*((type_, False) for type_ in CURSORS), ("int", True)])
+@pytest.mark.parametrize(("type_", "emptied"), [*((type_, False) for type_ in KINDS), ("int", True)])
 def test_a_source_that_falls_back_stops_the_load_or_reloads_the_table(
     moving: Moving, type_: str, emptied: bool
 ) -> None:
@@ -136,8 +138,9 @@ def test_rows_at_the_watermark_do_not_land_again_because_columns_come_and_go(mov
     assert notes == [(1, "kept", None), (2, "kept", None), (3, "lost", None), (4, None, 7), (5, None, 7)]
 
 
-@pytest.mark.parametrize("began", ["before the first load", "after one"])
-@pytest.mark.parametrize("type_", CURSORS)
+@pytest.mark.parametrize(
+    ("type_", "began"), [("int", "before the first load"), *((type_, "after one") for type_ in CURSORS)]
+)
 def test_a_bound_that_only_a_corrected_row_had_is_never_the_watermark(moving: Moving, type_: str, began: str) -> None:
     """The load fails before anything of it has landed, as its message says, and the source is corrected as it says."""
     early, late, _ = CURSORS[type_]
