@@ -188,6 +188,10 @@ class Activities:
         entities = longest_first(project, entities, unreachable=input_.get("unreachable", ()))
         self._permits.close_idle(project)
         planned = [_plan_entity(input_["load_id"], entity, bounds) for entity in entities]
+        if input_.get("shares"):
+            divided = [each for each, entity in zip(planned, entities, strict=True) if entity.home.divides()]
+            for each in divided[: project.options.concurrency // 2]:
+                each["apart"] = True
         connections = {entity["connection"] for entity in planned if entity["connection"]}
         plan: Plan = {
             "status": "planned",
@@ -196,8 +200,9 @@ class Activities:
             "pools": {name: project.connections[name].pool_size for name in sorted(connections)},
             "entities": planned,
         }
-        if input_.get("table_lanes"):
-            plan["table_lanes"] = True
+        for feature in ("table_lanes", "shares"):  # those that the orchestrator of this history knows
+            if input_.get(feature):
+                plan[feature] = True
         if idle:
             plan["idle"] = idle
         if len(planned) > input_.get("lanes_from", len(planned)):
@@ -315,7 +320,7 @@ def compact(result: SliceResult) -> dict[str, Any]:
 
 
 def _plan_entity(load_id: str, entity: Entity, bounds: RequestedLoad) -> PlannedEntity:
-    return {
+    planned: PlannedEntity = {
         "flow": entity.flow,
         "entity": entity.name,
         "entity_run_id": entity_run_id(load_id, entity.flow, entity.name),
@@ -323,8 +328,8 @@ def _plan_entity(load_id: str, entity: Entity, bounds: RequestedLoad) -> Planned
         "connection": entity.connection,
         "connections_at_once": entity.home.connections_at_once(),
         "connections_at_most": entity.home.connections_at_most(),
-        **bounds,
     }
+    return {**planned, **bounds}
 
 
 def _find(project: Project, task: SliceTask) -> Entity:

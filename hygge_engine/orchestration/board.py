@@ -111,7 +111,8 @@ class Board:
                 entities: list[PlannedEntity] = json.loads(self._lake.read(f"{self._folder}/plan.json").data)
                 # The first one last, where a list gives it away without moving the others.
                 for index in reversed(range(len(entities))):
-                    self._open.setdefault(Group.of(entities[index]), []).append(index)
+                    if not entities[index].get("apart"):
+                        self._open.setdefault(Group.of(entities[index]), []).append(index)
                     self._place_of[entities[index]["entity_run_id"]] = index
                 self._entities = entities
             return self._entities

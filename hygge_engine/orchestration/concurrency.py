@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -198,7 +198,8 @@ class ConcurrencyWindow:
     """
 
     def __init__(self, entity_runs: Iterable[EntityRunState], concurrency: int, pools: Mapping[str, int]) -> None:
-        self._free = concurrency
+        self._places = self._free = concurrency
+        self._lent = 0
         self._pools = dict(pools)
         self._running = 0
         self._taken: defaultdict[str, int] = defaultdict(int)
@@ -242,20 +243,20 @@ class ConcurrencyWindow:
         """Whether a connection has no room for another of this load, as far as it knows."""
         return bool(self._held)
 
-    def start_next(self) -> EntityRunState | None:
-        """Take the next entity run that may run now, or None."""
+    def start_next(self, may: Callable[[EntityRunState], bool] = lambda _: True) -> EntityRunState | None:
+        """Take the next entity run that may run now, or None; only one of those that ``may``."""
         if self._free < 1:
             return None
         # Over the connections, of which there are few, not over the entities.
         open_ = [
             (0, indices[0])
             for indices in self._ready.values()
-            if indices and self._has_room(self._runs[indices[0], -1])
+            if indices and self._has_room(self._runs[indices[0], -1]) and may(self._runs[indices[0], -1])
         ]
         open_ += [
             (divided.running, index)
             for index, divided in self._divided.items()
-            if divided.is_ready and self._has_room(divided.entity_run)
+            if divided.is_ready and self._has_room(divided.entity_run) and may(divided.entity_run)
         ]
         if not open_:
             return None
@@ -281,7 +282,7 @@ class ConcurrencyWindow:
     def _share_of(self, entity_run: EntityRunState) -> int:
         """What an entity run gets of its connection: more than it needs only where nothing is left to come for it."""
         needed = entity_run.connections_at_once
-        if self._ready[entity_run.connection] or self._deferred or self._divided:
+        if self._ready[entity_run.connection] or self._deferred or self._divided or self._lent:
             return needed
         spare = self._pools.get(entity_run.connection, 1) - self._taken[entity_run.connection]
         return max(needed, min(entity_run.connections_at_most, spare))
@@ -292,6 +293,26 @@ class ConcurrencyWindow:
         if connection in self._held and taken + needed > self._held[connection][0]:
             return False
         return has_room(self._pools, connection, taken, needed)
+
+    def has_place(self, connection: str, count: int) -> bool:
+        """Whether there is a place for somebody else who needs so much of a connection (`lend`)."""
+        return self._free > 0 and has_room(self._pools, connection, self._taken[connection], count)
+
+    def lend(self, connection: str, count: int) -> None:
+        """Leave a place, and so much of a connection, to somebody else."""
+        self._free -= 1
+        self._lent += 1
+        self._taken[connection] += count
+
+    def return_place(self, connection: str, count: int) -> None:
+        """Have back what was lent."""
+        self._free += 1
+        self._lent -= 1
+        self._taken[connection] -= count
+
+    def half_of(self, connection: str) -> int:
+        """Half of the places that a connection bears; none where that is one."""
+        return min(self._places, self._pools.get(connection, 1) if connection else self._places) // 2
 
     def stop(self, entity_run: EntityRunState) -> None:
         """Give back the place of an entity run whose activity has ended."""

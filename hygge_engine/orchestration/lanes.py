@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from hygge_engine.orchestration.concurrency import EntityRunState, has_room
+from hygge_engine.orchestration.concurrency import ConcurrencyWindow, EntityRunState
 from hygge_engine.orchestration.parcels import PARCEL_BYTES
 from hygge_engine.orchestration.payloads import LaneResults, PlannedEntity
 from hygge_engine.orchestration.verdict import CRASH_PAUSE_SECONDS
@@ -23,6 +23,9 @@ LANES_FROM_ENTITIES = 100
 
 # Entities that a lane ends before it returns: its results travel through each of its histories.
 ENTITIES_PER_LANE = 100
+
+# The same of a lane whose place ranges may want.
+ENTITIES_PER_SHORT_LANE = 5
 
 # Activities after which a lane begins a new history. Nothing else runs that would have to end.
 ACTIVITIES_PER_LANE_HISTORY = 20
@@ -58,13 +61,12 @@ class Group:
 
 
 class Lanes:
-    """The lanes of one load: at most ``concurrency`` at once, and on one connection those for which its
-    ``pools[connection]`` suffices; a lane that needs more than the whole pool runs alone."""
+    """The lanes of one load, each of which has one of its ``places`` and what it needs of a connection; a lane that
+    needs more than the whole pool runs alone."""
 
-    def __init__(self, load_id: str, entities: Iterable[PlannedEntity], concurrency: int, pools: Mapping[str, int]):
+    def __init__(self, load_id: str, entities: Iterable[PlannedEntity], places: ConcurrencyWindow) -> None:
         self._load_id = load_id
-        self._free = concurrency
-        self._pools = pools
+        self._places = places
         self._waiting = Counter(Group.of(entity) for entity in entities)
         self._running: Counter[Group] = Counter()
         self._begun = 0
@@ -77,29 +79,31 @@ class Lanes:
 
     def begin_next(self) -> tuple[str, Group] | None:
         """The id of a lane that may begin now, and what it takes; None where none may."""
-        open_ = [group for group in self._waiting if self._has_room(group)] if self._free else []
+        open_ = [
+            group
+            for group in self._waiting
+            if self._wants(group) and self._places.has_place(group.connection, group.connections_at_once)
+        ]
         if not open_:
             return None
         # Each group has lanes in proportion to what it has to do.
         group = max(open_, key=lambda each: self._waiting[each] / (self._running[each] + 1))
-        self._free -= 1
+        self._places.lend(group.connection, group.connections_at_once)
         self._running[group] += 1
         self._begun += 1
         return _lane_id(self._load_id, str(self._begun)), group
 
-    def _has_room(self, group: Group) -> bool:
-        if self._running[group] >= self._waiting[group]:
-            return False
-        taken = sum(
-            lanes * each.connections_at_once
-            for each, lanes in self._running.items()
-            if each.connection == group.connection
-        )
-        return has_room(self._pools, group.connection, taken, group.connections_at_once)
+    def _wants(self, group: Group) -> bool:
+        """Whether there is work for one more lane."""
+        return self._running[group] < self._waiting[group]
+
+    def want(self, connection: str) -> bool:
+        """Whether there is work for one more lane on a connection, or on another if it is none."""
+        return any(self._wants(group) for group in self._waiting if not connection or group.connection == connection)
 
     def end(self, group: Group, returned: LaneResults | None, *, ended: int) -> None:
-        """A lane has returned (None: it has failed) with the results of so many entities."""
-        self._free += 1
+        """A lane has returned (None: it has failed), and so many entities are not to be taken any more."""
+        self._places.return_place(group.connection, group.connections_at_once)
         self._running[group] -= 1
         self._waiting[group] -= ended
         self._failed += returned is None
@@ -117,15 +121,25 @@ def table_lane_id(load_id: str, number: int) -> str:
 
 
 def lane_input(
-    load_id: str, settings_hash: str, board: Mapping[str, Any], lane_id: str, group: Group
+    load_id: str,
+    settings_hash: str,
+    board: Mapping[str, Any],
+    lane_id: str,
+    group: Group,
+    *,
+    shares: bool = False,
+    is_short: bool = False,
 ) -> dict[str, Any]:
-    """The input of ``run_lane``. It takes nothing more once its results have so many bytes."""
+    """The input of ``run_lane``. It takes nothing more once its results have so many bytes, nor, where it ``shares``
+    its places with ranges, once it has met a table that is read in some; one that ``is_short`` ends soon."""
     return {
         "load_id": load_id,
         "settings_hash": settings_hash,
         "board": board,
         "lane": lane_id,
         "result_bytes": PARCEL_BYTES,
+        **({"shares": True} if shares else {}),
+        **({"entities": ENTITIES_PER_SHORT_LANE} if is_short else {}),
         **asdict(group),
     }
 
@@ -142,6 +156,7 @@ class Taking:
         self._failures = int(value.get("failures", 0))
         self.exhausted = bool(value.get("exhausted"))
         self.divided: dict[str, int] = dict(value.get("divided", {}))
+        self._shares = bool(value.get("shares"))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping."""
@@ -151,7 +166,13 @@ class Taking:
             "failures": self._failures,
             "exhausted": self.exhausted,
             **({"divided": self.divided} if self.divided else {}),
+            **({"shares": True} if self._shares else {}),
         }
+
+    @property
+    def is_called_back(self) -> bool:
+        """Whether the load should know at once what has been given back."""
+        return self._shares and bool(self.divided)
 
     @property
     def _lane_keys(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from hygge_engine.flow.slices import CANCELLED, numbers_in
@@ -125,12 +126,13 @@ def load_steps(
         if not request.get("skip_reason"):
             asked: dict[str, Any] = {"load_id": load_id, "request": request}
             if activities_per_history is not None:
-                asked |= {"lanes_from": LANES_FROM_ENTITIES, "table_lanes": True, "packed": True}
+                asked |= {"lanes_from": LANES_FROM_ENTITIES, "table_lanes": True, "shares": True, "packed": True}
             plan = yield from _ask(context, "plan_load", asked, PLAN_ATTEMPTS, cancel, PLANNING_LIMIT)
         progress = LoadProgress(plan, started, on_ended)
-        if plan.get("board"):
-            yield from _run_lanes(context, load_id, progress, cancel)
-    ended = yield from _run_entities(context, load_id, progress, cancel, HasteSignal(haste), activities_per_history)
+    crew = _Crew(context, load_id, progress) if EARLIER_HISTORY not in input_ and "board" in progress.plan else None
+    ended = yield from _run_entities(
+        context, load_id, progress, cancel, HasteSignal(haste), activities_per_history, crew=crew
+    )
     if not ended:
         context.continue_as_new({**request, EARLIER_HISTORY: progress.to_json()})
         return None
@@ -157,13 +159,15 @@ def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
         plan = {"settings_hash": input_["settings_hash"], "concurrency": 1, "pools": begins.pools}
         if "result_bytes" in input_:
             plan["result_bytes"] = input_["result_bytes"]
+        if "entities" in input_:
+            plan["entities_at_most"] = input_["entities"]
         progress = LoadProgress(plan, context.current_utc_datetime, lambda _: None, begins)
     load_id, cancel, taking = input_["load_id"], CancelSignal(context), progress.taking
     limit = ACTIVITIES_PER_LANE_HISTORY
     ended = yield from _run_entities(
         context, load_id, progress, cancel, HasteSignal(()), limit, waits=taking is not None
     )
-    if not ended and (taking is not None or progress.slots.ready):
+    if not ended and (progress.slots.ready or (taking is not None and progress.may_wait)):
         context.continue_as_new({"load_id": load_id, EARLIER_HISTORY: progress.to_json()})
         return None
     returned: LaneResults = {
@@ -178,53 +182,93 @@ def lane(context: Context) -> Generator[Task, Any, LaneResults | None]:
     return returned if ended else {**returned, "deferred": progress.deferred_to_json()}
 
 
-def _run_lanes(context: Context, load_id: str, progress: LoadProgress, cancel: CancelSignal) -> Generator[Task, Any]:
-    """Let lanes run the entities of a plan. What no lane reports, whatever has become of it, is left ready."""
-    totals, slots, plan = progress.totals, progress.slots, progress.plan
-    left = {entity_run.entity["entity_run_id"]: entity_run for entity_run in slots.drain()}
-    planned = [entity_run.entity for entity_run in left.values()]
-    lanes = Lanes(load_id, planned, plan["concurrency"], plan["pools"])
-    running: dict[Task, Group] = {}
-    while True:
-        fresh = False
-        while not totals.cancelled and (begun := lanes.begin_next()):
+class _Crew:
+    """The lanes of a load, and the entities that none of them has ended so far. Whatever becomes of a lane, what it
+    does not report is run by the load. ``running`` are the lanes under way; where it ``shares`` its places, tables in
+    ranges have some beside them."""
+
+    def __init__(self, context: Context, load_id: str, progress: LoadProgress) -> None:
+        self._context = context
+        self._load_id = load_id
+        self._progress = progress
+        self._left = {entity_run.entity["entity_run_id"]: entity_run for entity_run in progress.slots.drain()}
+        self.shares = bool(progress.plan.get("shares"))
+        for id_, entity_run in [*self._left.items()] if self.shares else []:
+            if entity_run.entity.get("apart"):
+                progress.slots.admit(self._left.pop(id_))
+        planned = [entity_run.entity for entity_run in self._left.values()]
+        self._lanes = Lanes(load_id, planned, progress.slots)
+        self.running: dict[Task, Group] = {}
+        self._short: set[Task] = set()
+
+    def begin(self) -> list[Task]:
+        """Let as many lanes begin as there are places for. Where ranges may want some of these, half of them end soon:
+        nothing else gets a lane to give up its place."""
+        progress, fresh = self._progress, []
+        while not progress.totals.cancelled and (begun := self._lanes.begin_next()):
             lane_id, group = begun
-            input_ = lane_input(load_id, progress.settings_hash, plan["board"], lane_id, group)
-            running[context.call_sub_orchestrator("run_lane", input_, lane_id)] = group
-            fresh = True
-        if not running:
-            break
-        context.set_custom_status(totals.status_of_lanes(lanes.running))
-        waits_for = [*running, *cancel.waits_for]
-        if fresh:
-            # Also where nothing else runs: a cancellation has to be passed on before any lane has ended.
-            waits_for.append(_nudge(context))
-        winner = yield context.task_any(waits_for)
-        now = context.current_utc_datetime
-        if winner in running:
-            group = running.pop(winner)
-            returned = cast("LaneResults | None", (yield from _read(winner)))
-            reported = returned["results"] if returned else []
-            results = [each for each in reported if left.pop(each["entity_run_id"], None)]
-            progress.take_over(results, returned.get("bytes") if returned else None)
-            yield from _put_down(context, load_id, progress)
-            for id_, attempts in (returned.get("divided", {}) if returned else {}).items():
-                if id_ in left:
-                    left[id_].attempts = attempts
-            lanes.end(group, returned, ended=len(results))
-            if returned and returned["cancelled"]:
-                _stop(progress, now)
-        elif cancel.take(winner):
+            board, hash_ = progress.plan["board"], progress.settings_hash
+            slots = progress.slots
+            others = slots.running or slots.ready or slots.deferred
+            long = sum(
+                each.connection == group.connection for task, each in self.running.items() if task not in self._short
+            )
+            is_short = bool(self.shares and others and long >= slots.half_of(group.connection))
+            input_ = lane_input(self._load_id, hash_, board, lane_id, group, shares=self.shares, is_short=is_short)
+            task = self._context.call_sub_orchestrator("run_lane", input_, lane_id)
+            self.running[task] = group
+            if is_short:
+                self._short.add(task)
+            fresh.append(task)
+        return fresh
+
+    def makes_room(self, entity_run: EntityRunState, beside: Iterable[EntityRunState]) -> bool:
+        """Whether an entity run, or a range of one, may have a place that a lane could have: as long as there are
+        others that want it, half of them."""
+        connection = entity_run.connection
+        if self._progress.totals.cancelled or not self._lanes.want(connection):
+            return True
+        return sum(each.connection == connection for each in beside) < self._progress.slots.half_of(connection)
+
+    def take_back(self, task: Task, returned: LaneResults | None, now: datetime) -> None:
+        """Keep what a lane reports. Tables that it has met in ranges are run by the load from now on, if places are
+        shared with them, and otherwise when all lanes have ended."""
+        group, progress = self.running.pop(task), self._progress
+        self._short.discard(task)
+        reported = returned["results"] if returned else []
+        results = [each for each in reported if self._left.pop(each["entity_run_id"], None)]
+        progress.take_over(results, returned.get("bytes") if returned else None)
+        ended = len(results)
+        for id_, attempts in (returned.get("divided", {}) if returned else {}).items():
+            if id_ in self._left:
+                self._left[id_].attempts = attempts
+                if self.shares:
+                    self._run(self._left.pop(id_), now)
+                    ended += 1
+        for due, value in returned.get("deferred", []) if returned else []:
+            waiting = EntityRunState.from_json(value)
+            if planned := self._left.pop(waiting.entity.get("entity_run_id", ""), None):
+                waiting.index = planned.index
+                _run_again(progress, waiting, datetime.fromisoformat(due), now)
+                ended += 1
+        self._lanes.end(group, returned, ended=ended)
+        if returned and returned["cancelled"]:
             _stop(progress, now)
-            context.set_custom_status(totals.status_of_lanes(lanes.running))
-            yield from _stop_lanes(context, load_id, plan["board"])
-    for entity_run in left.values():
-        if totals.cancelled and not entity_run.attempts:
-            progress.end(entity_run, _stopped(entity_run), context.current_utc_datetime)
-            continue
-        if totals.cancelled:
+
+    def leave(self, now: datetime) -> None:
+        """Leave what no lane has reported to the load. None may be running."""
+        for entity_run in self._left.values():
+            self._run(entity_run, now)
+        self._left.clear()
+
+    def _run(self, entity_run: EntityRunState, now: datetime) -> None:
+        progress = self._progress
+        if progress.totals.cancelled and not entity_run.attempts:
+            progress.end(entity_run, _stopped(entity_run), now)
+            return
+        if progress.totals.cancelled:
             begin_ending(entity_run, _stopped(entity_run))  # it was divided, and holds its table
-        slots.admit(entity_run)
+        progress.slots.admit(entity_run)
 
 
 def _run_entities(
@@ -236,23 +280,25 @@ def _run_entities(
     limit: int | None,
     *,
     waits: bool = True,
+    crew: _Crew | None = None,
 ) -> Generator[Task, Any, bool]:
-    """Run the entities of a plan. Returns True once each has ended; False where a new history should continue, and
-    with ``waits`` false where nothing is left but to wait."""
+    """Run the entities of a plan, those of a ``crew`` by lanes. Returns True once each has ended; False where a new
+    history should continue, and with ``waits`` false where nothing is left but to wait."""
     totals, slots = progress.totals, progress.slots
     running: dict[Task, EntityRunState] = {}
     on_lanes: dict[Task, EntityRunState] = {}
     spare = TABLE_LANES_PER_HISTORY if progress.plan.get("table_lanes") else 0
     begun = 0
     alarm = _Alarm(context)
-    if cancel.has_come:
+    if cancel.has_come and (crew is None or crew.shares):
         _stop(progress, context.current_utc_datetime)
-    while True:
-        yield from _put_down(context, load_id, progress)
-        full = limit is not None and begun >= limit + spare
-        outstanding = bool(running) or alarm.timer is not None
-        fresh: list[Task] = []
-        while not full and (started := progress.start_next(context.current_utc_datetime)):
+
+    def begin(may: Callable[[EntityRunState], bool] = lambda _: True) -> list[Task]:
+        nonlocal begun
+        fresh = []
+        while (limit is None or begun < limit + spare) and (
+            started := progress.start_next(context.current_utc_datetime, may)
+        ):
             if spare and limit is not None and begun >= limit and not started.division:
                 task = _call_lane(context, load_id, progress, started)
                 on_lanes[task] = started
@@ -261,20 +307,43 @@ def _run_entities(
             begun += 1
             running[task] = started
             fresh.append(task)
-        if not running and (full or slots.next_due is None or not waits):
+        return fresh
+
+    while True:
+        yield from _put_down(context, load_id, progress)
+        outstanding = bool(running) or alarm.timer is not None
+        fresh: list[Task] = []
+        if crew is not None:
+            fresh = [*begin(partial(crew.makes_room, beside=running.values())), *crew.begin()]
+            if not crew.running:
+                crew.leave(context.current_utc_datetime)
+                crew = None
+                if cancel.has_come:
+                    _stop(progress, context.current_utc_datetime)
+                yield from _put_down(context, load_id, progress)
+        # Also where nothing but lanes begins: a cancellation has to be passed on before any of them has ended.
+        outstanding = outstanding or crew is not None
+        fresh += begin()
+        full = limit is not None and begun >= limit + spare
+        if crew is None and not running and (full or slots.next_due is None or not (waits and progress.may_wait)):
             alarm.set(None)
             return not slots.ready and not slots.deferred and not progress.takes_more
         if alarm.set(progress.next_look(context.current_utc_datetime)) and alarm.timer is not None:
             fresh.append(alarm.timer)
-        context.set_custom_status(totals.status("loading", slots))
-        waits_for = [*running, *cancel.waits_for, *haste.waits_for]
+        lanes = crew.running if crew is not None else {}
+        context.set_custom_status(
+            totals.status_of_lanes(len(lanes), slots) if lanes else totals.status("loading", slots)
+        )
+        waits_for = [*lanes, *running, *cancel.waits_for, *haste.waits_for]
         if alarm.timer is not None:
             waits_for.append(alarm.timer)
         if fresh and outstanding:
             waits_for.append(_nudge(context))
         winner = yield context.task_any(waits_for)
         now = context.current_utc_datetime
-        if winner in running:
+        if crew is not None and winner in crew.running:
+            crew.take_back(winner, cast("LaneResults | None", (yield from _read(winner))), now)
+        elif winner in running:
             entity_run = running.pop(winner)
             slots.stop(entity_run)
             result = yield from _read(winner)
@@ -291,7 +360,8 @@ def _run_entities(
                     _stop(progress, context.current_utc_datetime)
         elif cancel.take(winner):
             _stop(progress, now)
-            for board in _boards_of(load_id, progress, on_lanes.values()):
+            boards = _boards_of(load_id, progress, on_lanes.values()) if crew is None else [progress.plan["board"]]
+            for board in boards:
                 yield from _stop_lanes(context, load_id, board)
         elif haste.take(winner):
             hurry = _leave if haste.is_last else _let_go

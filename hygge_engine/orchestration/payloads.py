@@ -28,7 +28,8 @@ class PlannedEntity(RequestedLoad):
     """One entity of a plan.
 
     ``connection`` is the one whose pool its activities draw from, empty where they need none; one activity takes
-    ``connections_at_once`` of it, and ``connections_at_most`` where no other activity needs them.
+    ``connections_at_once`` of it, and ``connections_at_most`` where no other activity needs them. One that is ``apart``
+    is not run by a lane, because it may be read in ranges.
     """
 
     flow: str
@@ -38,6 +39,7 @@ class PlannedEntity(RequestedLoad):
     connection: NotRequired[str]
     connections_at_once: NotRequired[int]
     connections_at_most: NotRequired[int]
+    apart: NotRequired[bool]
 
 
 class BoardReference(TypedDict):
@@ -71,7 +73,8 @@ class PackedPlan(TypedDict):
 
 class Plan(TypedDict):
     """What ``plan_load`` returns: no secret, no data. ``pools`` are the sizes of connections' pools by name; with a
-    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table. Where the entities are
+    ``board`` the load has lanes, with ``table_lanes`` a full history has lanes of one table, and where it
+    ``shares`` its places ranges are read beside lanes. Where the entities are
     ``packed``, the board has their names, and takes the results (``parks``). ``idle`` tables are not among them."""
 
     status: Literal["planned"]
@@ -81,6 +84,7 @@ class Plan(TypedDict):
     entities: list[PlannedEntity]
     board: NotRequired[BoardReference]
     table_lanes: NotRequired[bool]
+    shares: NotRequired[bool]
     idle: NotRequired[IdleTables]
     packed: NotRequired[PackedPlan]
     parks: NotRequired[bool]

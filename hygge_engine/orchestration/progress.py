@@ -44,10 +44,13 @@ class Totals:
             **({"idle": self.idle} if self.idle else {}),
         }
 
-    def status_of_lanes(self, lanes: int) -> dict[str, Any]:
-        """The custom status while lanes run the entities: what these have ended is known when they return."""
-        pending = max(0, self.entities - sum(self.ended.values()) - lanes)
-        return {**self.status("loading"), "running": lanes, "pending": pending, "lanes": lanes}
+    def status_of_lanes(self, lanes: int, slots: ConcurrencyWindow) -> dict[str, Any]:
+        """The custom status while lanes run the entities: what these have ended is known when they return. ``slots``
+        hold what they have given back."""
+        status = self.status("loading", slots)
+        running = status["running"] + lanes
+        pending = max(0, self.entities - sum(self.ended.values()) - running - status["waiting"])
+        return {**status, "running": running, "pending": pending, "lanes": lanes}
 
     def to_json(self) -> dict[str, Any]:
         """What has been counted."""
@@ -93,26 +96,32 @@ class LoadProgress:
         self.table_lanes_begun = 0
         self._on_ended = on_ended
 
-    def start_next(self, now: datetime) -> EntityRunState | None:
-        """Take the next entity run that may run now, or None; a lane has one at a time, and takes another where it has
-        none that could run."""
+    def start_next(self, now: datetime, may: Callable[[EntityRunState], bool]) -> EntityRunState | None:
+        """Take the next entity run that may run now, one of those that ``may``, or None; a lane has one at a time, and
+        takes another where it has none that could run."""
         if self.taking is not None:
             self.slots.wake(now)
             if self.takes_more and not self.slots.running and not self.slots.ready and not self.slots.is_held:
                 self.slots.admit(self.taking.next())
-        return self.slots.start_next()
+        return self.slots.start_next(may)
 
     @property
     def takes_more(self) -> bool:
         """Whether a lane takes further entities."""
-        if self.taking is None or self.taking.exhausted or self.totals.cancelled:
+        if self.taking is None or self.taking.exhausted or self.taking.is_called_back or self.totals.cancelled:
             return False
         waiting = [entity_run for _, entity_run in self.slots.deferred_runs()]
         if (limit := self.plan.get("result_bytes")) is not None:
             carried = self.result_bytes + sum(size_of(each.to_json()) for each in waiting)
             if carried >= limit:
                 return False
-        return len(self.results) + len(waiting) < ENTITIES_PER_LANE and all(each.is_taken for each in waiting)
+        most = self.plan.get("entities_at_most", ENTITIES_PER_LANE)
+        return len(self.results) + len(waiting) < most and all(each.is_taken for each in waiting)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it goes on while nothing is left but to wait: not a lane that the load is to hear of."""
+        return self.taking is None or not self.taking.is_called_back
 
     def next_look(self, now: datetime) -> datetime | None:
         """When to look at what waits: when the first of it comes due. A lane has nothing to do meanwhile, and looks

@@ -319,11 +319,12 @@ class SimulatedBoard:
         self._turns: dict[tuple[str, int], int] = {}
         self._left: dict[Group, list[int]] = {}
         for index, entity in enumerate(plan["entities"]):
-            self._left.setdefault(Group.of(entity), []).insert(0, index)
+            if not entity.get("apart"):
+                self._left.setdefault(Group.of(entity), []).insert(0, index)
 
     def plan(self, input_: dict[str, Any]) -> dict[str, Any]:
         """What ``plan_load`` returns."""
-        plan = {**self._plan, "table_lanes": bool(input_.get("table_lanes"))}
+        plan = {**self._plan, **{feature: bool(input_.get(feature)) for feature in ("table_lanes", "shares")}}
         if len(plan["entities"]) <= input_["lanes_from"]:
             return plan
         plan["board"] = {"flow": "f", "entity": "e0", "name": "b"}

@@ -220,6 +220,28 @@ def test_what_lanes_share_is_no_entity_of_the_load(world: LoadWorld, activities:
 
 
 @pytest.mark.usefixtures("lanes")
+def test_lanes_leave_the_first_tables_that_may_be_read_in_ranges_to_the_load(world: LoadWorld) -> None:
+    flow = FLOW_YML.replace("home:\n", "home:\n  range_rows: 1000\n")
+    options = world.project.options.model_copy(update={"concurrency": 4})
+    project = replace(load(world.directory, flow=flow), options=options)
+    activities = Activities(lambda: project)
+    asked = {"load_id": "c1", "request": {}, "lanes_from": 1}
+    of_lanes = {"connection": "shop_db", "connections_at_once": 1, "attempt": 1, "turn": 1}
+    for shares in (False, True):
+        planned = activities.plan_load({**asked, "shares": shares})
+        apart = [bool(entity.get("apart")) for entity in planned["entities"]]
+        assert apart == [True, True, False, False, False, False] if shares else not any(apart)
+        turn = {
+            "load_id": "c1",
+            "settings_hash": planned["settings_hash"],
+            "board": planned["board"],
+            "lane": f"l{shares}",
+        }
+        taken = activities.run_next({**turn, **of_lanes})["taken"]
+        assert taken == next((each for each in planned["entities"] if not each.get("apart")), None)
+
+
+@pytest.mark.usefixtures("lanes")
 def test_a_plan_that_cannot_be_written_down_leaves_the_load_without_lanes(
     activities: Activities, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,15 +21,16 @@ GIANT = "e0"
 
 
 class World:
-    """The tables of a plan. The first is divided into ``ranges``, each of which takes ten seconds; the others take one.
-    ``answers`` are what a range returns, attempt by attempt, in place of ``done``; the last one stays."""
+    """The tables of a plan. ``giants`` are divided into ``ranges``, each of which takes ten seconds; the others take
+    one. ``answers`` are what a range returns, attempt by attempt, in place of ``done``; the last one stays."""
 
-    def __init__(self, ranges: int, planned: dict[str, Any], **options: Any) -> None:
-        self.left = set(range(ranges))
+    def __init__(self, ranges: int, planned: dict[str, Any], giants: Sequence[str] = (GIANT,), **options: Any) -> None:
+        self.left = {giant: set(range(ranges)) for giant in giants}
         self.ranges = ranges
         self.answers: dict[int, list[Answer]] = {}
         self.planned = planned
         self.taken = 0
+        self.cancelled = False
         self.host = Host(self._script, **options)
 
     def _script(self, name: str, input_: dict[str, Any]) -> tuple[float, Answer]:
@@ -36,9 +39,13 @@ class World:
         if name == "settle_load":
             return 1.0, {"status": "settled"}
         if name == "run_next":
-            if self.taken == len(self.planned["entities"]):
+            self.cancelled = self.cancelled or bool(input_.get("stop"))
+            if self.cancelled or not input_.get("turn"):
+                return 0.1, {"status": "continue", "taken": None, "cancelled": self.cancelled}
+            for_lanes = [each for each in self.planned["entities"] if not each.get("apart")]
+            if self.taken == len(for_lanes):
                 return 0.1, {"status": "continue", "taken": None}
-            taken = self.planned["entities"][self.taken]
+            taken = for_lanes[self.taken]
             self.taken += 1
             seconds, answer = self._slice({**input_, **taken})
             return seconds, {**answer, "taken": taken} if isinstance(answer, dict) else answer
@@ -47,20 +54,21 @@ class World:
     def _slice(self, task: dict[str, Any]) -> tuple[float, Answer]:
         if task.get("closing"):
             return 1.0, {"status": "cancelled"}
-        if task["entity"] != GIANT:
+        left = self.left.get(task["entity"])
+        if left is None:
             return 1.0, done()
         if task.get("division"):
-            return 10.0, self._range(task["range_number"])
-        if self.left:
-            answer = {"ranges": self.ranges, "ranges_left": as_text(sorted(self.left)), "division": "d1"}
-            return 2.0, {"status": "continue", "reached": str(len(self.left)), **answer}
+            return 10.0, self._range(left, task["range_number"])
+        if left:
+            answer = {"ranges": self.ranges, "ranges_left": as_text(sorted(left)), "division": "d1"}
+            return 2.0, {"status": "continue", "reached": str(len(left)), **answer}
         return 3.0, done(1_000)
 
-    def _range(self, number: int) -> Answer:
+    def _range(self, left: set[int], number: int) -> Answer:
         answers = self.answers.get(number, [])
         answer = answers.pop(0) if len(answers) > 1 else answers[0] if answers else {"status": "done", "rows": 7}
         if isinstance(answer, dict) and answer["status"] == "done":
-            self.left.discard(number)
+            left.discard(number)
         return answer
 
     def run(self) -> dict[str, Any]:
@@ -184,7 +192,7 @@ def test_a_range_that_saw_the_marker_stops_the_load() -> None:
 
 def test_ranges_that_come_to_no_end_are_given_up() -> None:
     world = World(1, plan(1))
-    world._range = lambda number: {"status": "done"}  # type: ignore[method-assign]  # and the table says: unread
+    world._range = lambda left, number: {"status": "done"}  # type: ignore[method-assign]  # and the table says: unread
     assert world.run()["status"] == "fail"
     assert world.result()["error"] == "load.no_progress"
 
@@ -202,3 +210,65 @@ def test_a_lane_leaves_a_divided_table_to_the_load(at: float | None) -> None:
     else:
         assert summary["status"] == "cancel"
         assert [run.entity for run in world.host.closings()] == [GIANT]
+
+
+def with_lanes(tables: int, concurrency: int, pools: dict[str, int], *, shares: bool = True) -> dict[str, Any]:
+    board = {"flow": "f", "entity": "e1", "name": "b"}
+    return {**plan(tables, concurrency=concurrency, pools=pools), "board": board, "shares": shares}
+
+
+@pytest.mark.parametrize(
+    ("tables", "concurrency", "pool"), [(500, 8, 100), (300, 32, 8), (120, 1, 100), (150, 3, 3), (110, 4, 1)]
+)
+@pytest.mark.parametrize("apart", [True, False])
+def test_ranges_share_the_places_with_the_lanes_of_a_large_load(
+    tables: int, concurrency: int, pool: int, apart: bool
+) -> None:
+    planned = with_lanes(tables, concurrency, {"db": pool})
+    planned["entities"][0]["apart"] = apart
+    world = World(20, planned)
+    assert world.run()["status"] == "success"
+    places = min(concurrency, pool)
+    small = [run for run in world.host.flows() if run.entity != GIANT]
+    last = max(run.began for run in small)
+    beside = [run for run in world.range_runs if run.began < last]
+    # The giant does not wait for the others, nor they for it, and no place is idle before the end.
+    assert bool(beside) == (places > 1)
+    assert world.host.most_at_once(beside) <= places // 2
+    assert last <= tables / (places - places // 2) + 20
+    assert world.host.most_at_once(world.host.flows()) == places
+    greedy = (tables + 20 * 10 + 5) / places
+    assert max(run.ended for run in world.host.flows()) <= 1.05 * greedy + 20
+    assert world.attempts == Counter(range(20))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_table_ends_once_whatever_becomes_of_ranges_beside_lanes(seed: int) -> None:
+    random = Random(seed)
+    pools = {"db": random.randint(1, 5), "other": random.randint(1, 5)}
+    planned = with_lanes(120, random.randint(1, 8), pools, shares=random.random() < 0.8)
+    giants = tuple(f"e{number}" for number in random.sample(range(120), 3))
+    for giant in giants[: random.randint(0, 3)]:
+        planned["entities"][int(giant[1:])]["apart"] = True
+    cancel_at = random.choice([None, None, random.uniform(0, 120)])
+    world = World(random.choice([2, 9, 40]), planned, giants, cancel_at=cancel_at)
+    world.answers = {
+        0: [failure(transient=True), {"status": "continue", "reached": "a"}, {"status": "done"}],
+        1: [failure(transient=random.random() < 0.7), {"status": "done"}],
+    }
+    summary = world.run()
+    settling = [run for run in world.host.runs if run.name == "settle_load"][-1]
+    settled = settling.input["results"]
+    assert Counter(each["entity"] for each in settled) == Counter(f"e{number}" for number in range(120))
+    if cancel_at is None or cancel_at != settling.began:
+        was_cancelled = cancel_at is not None and cancel_at < settling.began
+        assert summary["status"] in (["cancel"] if was_cancelled else ["success", "fail"])
+    for giant in giants:
+        own = [each for each in settled if each["entity"] == giant]
+        assert own[0]["status"] != "done" or not world.left[giant]
+        closed = [run for run in world.host.closings() if run.entity == giant]
+        assert len(closed) == (own[0]["status"] != "done" and own[0]["attempts"] > 0)
+    for name, size in pools.items():
+        of_it = [run for run in world.host.flows() if run.input["connection"] == name]
+        assert world.host.most_at_once(of_it) <= size
+    assert world.host.most_at_once(world.host.flows()) <= planned["concurrency"]

@@ -303,6 +303,9 @@ class MssqlHomeSettings(HomeSettings):
         """Whether the number of readers was not set: all but one are given back where they do not help."""
         return self._on_trial
 
+    def divides(self) -> bool:
+        return self.range_rows > 0
+
     def connections_at_once(self) -> int:
         return self.readers or 1
 

@@ -172,6 +172,10 @@ class HomeSettings(Settings):
         """How many a slice would take if no other needed them."""
         return self.connections_at_once()
 
+    def divides(self) -> bool:
+        """Whether a large table is read in ranges, by several slices at once."""
+        return False
+
     def with_connections(self, count: int) -> Self:
         """These settings for a slice with a number of connections."""
         return self

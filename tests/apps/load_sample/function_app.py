@@ -41,7 +41,7 @@ def plan_load(request: dict) -> dict:
     ]
     size = request["request"]["size"]
     plan = {"status": "planned", "settings_hash": "h", "concurrency": size, "pools": {"db": size}}
-    plan["table_lanes"] = request["table_lanes"]
+    plan |= {feature: request.get(feature, False) for feature in ("table_lanes", "shares")}
     if request["request"].get("lanes"):
         board = Path(os.environ["SAMPLE_TRACE"]) / "plan.json"
         board.write_text(json.dumps(entities))
