@@ -16,17 +16,19 @@ from tests.faults.prover.schedules import lake_of
 # Points of each scenario, from its middle; ``make faults`` tries them all.
 POINTS = 1
 
-# Of divided tables and of reloads by difference, which have as many scenarios as all others together, so few: random
-# schedules have some of the former besides.
+# Of divided tables, of reloads by difference and of histories, which have as many scenarios as all others together, so
+# few: random schedules have some of the first besides.
 FEW = (
     "difference, reload in slices: killed",
     "difference, increment in slices: killed",
+    "history, reload in slices: killed",
     "divided, initial in slices: awake while delivered again",
     "divided, reload: killed",
     "divided, initial: asleep while others load",
 )
 # Of the others every second: what is done to a load is nearly the same for each kind of load.
-SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith(("divided, ", "difference, "))][::2] + list(FEW)
+_MANY = ("divided, ", "difference, ", "history, ", "tracked, history, ")
+SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith(_MANY)][::2] + list(FEW)
 
 # One seed on each kind of lake (`schedules.lake_of`).
 SEEDS = (*range(8), 75, 175)

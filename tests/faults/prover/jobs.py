@@ -10,8 +10,9 @@ from hygge_engine.project.models.settings import RunType
 # A local directory; the two modes of the emulator; and a service with the DFS API alone, which shares nothing with it.
 LakeKind = Literal["local", "adls", "onelake", "dfs"]
 
-# Where a world's table lands: the landing zone of a mirrored database, or a folder of files of one format.
-StoreKind = Literal["open_mirroring", "parquet", "delta"]
+# Where a world's table lands: the landing zone of a mirrored database, there with each version of a row, or a folder of
+# files of one format.
+StoreKind = Literal["open_mirroring", "history", "parquet", "delta"]
 
 # The one entity that every world loads.
 FLOW, ENTITY, ITEM = "flow", "things", "mirror"

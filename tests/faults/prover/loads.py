@@ -493,6 +493,19 @@ def _difference_scenarios() -> Iterator[Scenario]:
     yield by_difference(following(killed(RELOAD)))
 
 
+def _history_scenarios() -> Iterator[Scenario]:
+    for case in (INCREMENT, INITIAL.sliced, RELOAD.sliced, EMPTYING_RELOAD):
+        yield landing_in("history", killed(case), MIRROR_LAKES if case is INCREMENT else LOCAL)
+        yield landing_in("history", abandoned(case))
+    for fault in (asleep_while_delivered_again, asleep_while_others_load, cancelled, given_up_over, reloaded_over):
+        yield landing_in("history", fault(INCREMENT.sliced))
+    yield landing_in("history", misled_for_good(RELOAD.sliced))
+    yield landing_in("history", killed_twice(INCREMENT))
+    for case in (TRACKED_CHANGES, TRACKED_CHANGES.sliced):
+        yield following(landing_in("history", killed(case)))
+        yield following(landing_in("history", cancelled_between(case)))
+
+
 def divided(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
     """A scenario whose loads are read in ranges where they can be."""
 
@@ -559,5 +572,6 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *_file_scenarios(),
     *_tracked_scenarios(),
     *_difference_scenarios(),
+    *_history_scenarios(),
     *_divided_scenarios(),
 )

@@ -16,8 +16,10 @@ from hygge_engine.flow.divided import Gathering
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.flow.steps import LeaveOutUnchanged
+from hygge_engine.flow.versions import Operation, VersionWriter
 from hygge_engine.journal.journal import Journal
 from hygge_engine.lake.base import Lake
+from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeFile, RangeState
@@ -281,6 +283,15 @@ def _take_nothing_away() -> None:
     patch.object(LeaveOutUnchanged, "_stage_deletes", lambda self, files: None).start()
 
 
+def _number_versions_anew() -> None:
+    begin = VersionWriter.__init__
+
+    def numbered(self: VersionWriter, writer: RowWriter, version: int, seen: datetime, operation: Operation) -> None:
+        begin(self, writer, 1, seen, operation)
+
+    patch.object(VersionWriter, "__init__", numbered).start()
+
+
 SABOTAGES: dict[str, Sabotage] = {
     "unlooked-at": Sabotage(
         "an open load reads on whatever the source has become", "initial in slices: another shape", _look_at_nothing
@@ -372,6 +383,9 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "never-gone": Sabotage(
         "a reload by difference takes no row away", "difference, reload in slices: killed", _take_nothing_away
+    ),
+    "number-again": Sabotage(
+        "versions are numbered anew by each load", "history, increment: killed", _number_versions_anew
     ),
     "fold-first": Sabotage(
         "the fold deletes small files before it has written their rows", "fold: killed", _overwrite_the_journal

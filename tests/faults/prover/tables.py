@@ -118,6 +118,56 @@ class MirroredTable:
             raise Refuted(f"the table was dropped in the midst of {opened}")
 
 
+class HistoryTable(MirroredTable):
+    """What Fabric's replicator makes of a landing zone to which versions of rows are only ever added."""
+
+    def __init__(self, replicator: Replicator, item: Path) -> None:
+        super().__init__(replicator, item)
+        self._kept: set[tuple[int, Row, bool]] = set()
+
+    def tick(self, world: ProverWorld) -> int:
+        report = self._replicator.tick()
+        if report.unavailable:
+            raise Refuted(f"the replicator cannot read: {report.unavailable}")
+        if report.dropped:
+            raise Refuted("a history was dropped")
+        rows = sum(applied.rows for applied in report.applied if applied.table.table == ENTITY)
+        newest: dict[int, Row | None] = {}
+        versions = self._versions() if rows else []
+        if lost := self._kept.difference(versions) if rows else None:
+            raise Refuted(f"versions are gone: {sorted(lost)}")
+        self._kept |= set(versions)
+        for _, row, gone in versions:
+            if not gone and row not in world.source.history:
+                raise Refuted(f"{row} was never in the source")
+            version = None if gone else row
+            if version == newest.get(row[0]):
+                raise Refuted(f"{version} is there twice, one after the other")
+            newest[row[0]] = version
+        return rows
+
+    def rows(self) -> list[Row]:
+        newest = {row[0]: None if gone else row for _, row, gone in self._versions()}
+        return sorted(row for row in newest.values() if row is not None)
+
+    def _versions(self) -> list[tuple[int, Row, bool]]:
+        """All versions in their order: the number of each, its row, and whether it says that this is gone."""
+        try:
+            table = self._replicator.table("dbo", ENTITY)
+        except KeyError:
+            return []
+        names = ("__version", "__operation", *COLUMNS)
+        columns = zip(*(table[name].to_pylist() for name in names), strict=True)
+        found: list[tuple[int, Row, bool]] = [
+            (number, (id_, value, modified), operation == "delete")
+            for number, operation, id_, value, modified in columns
+        ]
+        found.sort(key=lambda version: version[0])
+        if len({(number, row[0]) for number, row, _ in found}) < len(found):
+            raise Refuted("two versions of a row have one number")
+        return found
+
+
 class FileTable:
     """A folder of Parquet files, to which rows are only ever added: each version of a row is there once."""
 

@@ -6,6 +6,7 @@ import logging
 import os
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,6 +41,7 @@ from hygge_engine.project.models.settings import HomeSettings, StoreSettings
 from hygge_engine.statuses import JOURNAL_STATUS
 from hygge_engine.stores.lake_files.settings import (
     AdlsSettings,
+    FileFormat,
     FilesSettings,
     LocalSettings,
     OneLakeSettings,
@@ -99,7 +101,7 @@ def _do(job: Job, gate: Gate) -> None:
 
 def settings_of(place: WorldAddress, store: StoreKind, *, mirror_journal: bool = False) -> StoreSettings:
     """The store of a world's entity."""
-    if store == "open_mirroring":
+    if store in ("open_mirroring", "history"):
         return OpenMirroringSettings(
             type="open_mirroring",
             mirror_name=ITEM,
@@ -108,13 +110,14 @@ def settings_of(place: WorldAddress, store: StoreKind, *, mirror_journal: bool =
             mirror_journal=mirror_journal,
             **_account(place),
         )
+    format_: FileFormat = "delta" if store == "delta" else "parquet"
     match place.lake:
         case "local":
-            return LocalSettings(path=place.directory, format=store)
+            return LocalSettings(path=place.directory, format=format_)
         case "adls" | "dfs":
-            return AdlsSettings(format=store, path="raw", **_account(place))
+            return AdlsSettings(format=format_, path="raw", **_account(place))
         case "onelake":
-            return OneLakeSettings(format=store, lakehouse=ITEM, **_account(place))
+            return OneLakeSettings(format=format_, lakehouse=ITEM, **_account(place))
 
 
 def journal_root_of(place: WorldAddress, store: StoreKind) -> str:
@@ -166,6 +169,9 @@ def _project(job: Job, settings: StoreSettings) -> Project:
         changes,
         reload="difference" if job.difference else "drop",
     )
+    if job.store == "history":
+        # Under the names that the table of another world has.
+        entity = replace(entity.with_history(settings), name=ENTITY)
     return Project(
         name="prover",
         directory=Path(job.place.directory),

@@ -22,7 +22,7 @@ from tests.faults.prover.invariants import check
 from tests.faults.prover.jobs import ENTITY, FLOW, ITEM, Job, StoreKind, Verb, is_final
 from tests.faults.prover.nurse import Event, Nursery, Worker
 from tests.faults.prover.site import Site
-from tests.faults.prover.tables import DeltaFileTable, FileTable, MirroredTable, ReaderTable, Refuted
+from tests.faults.prover.tables import DeltaFileTable, FileTable, HistoryTable, MirroredTable, ReaderTable, Refuted
 from tests.faults.prover.worker import journal_root_of, table_folder_of
 from tests.faults.source import Source
 
@@ -123,6 +123,8 @@ class ProverWorld:
     def _open_table(self) -> ReaderTable:
         if self.store == "open_mirroring":
             return MirroredTable(self.replicator, self.directory / ITEM)
+        if self.store == "history":
+            return HistoryTable(self.replicator, self.directory / ITEM)
         folder = self.directory / table_folder_of(self.place, self.store)
         return DeltaFileTable(folder) if self.store == "delta" else FileTable(folder)
 
