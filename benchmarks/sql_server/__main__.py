@@ -1,4 +1,5 @@
-"""Reads SQL Server's emulator side by side with others and writes docs/performance.md: ``make bench``."""
+"""Reads SQL Server's emulator side by side with others, reloads tables by difference and by drop, and writes
+docs/performance.md: ``make bench``."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import reload
+from benchmarks.document import PERFORMANCE
 from benchmarks.sql_server import report
 from benchmarks.sql_server.contenders import CONTENDERS, Task
 from benchmarks.sql_server.idle import TABLES as IDLE_TABLES
@@ -59,11 +62,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rows", type=int, default=_MILLION, help="rows of the tables (default 1000000)")
     parser.add_argument("--runs", type=int, default=3, help="alternations; figures are their medians (default 3)")
-    parser.add_argument("--table", action="append", choices=(*TABLES, "idle"), help="only this table; repeatable")
+    parser.add_argument(
+        "--table", action="append", choices=(*TABLES, "idle", "reload"), help="only this table; repeatable"
+    )
     parser.add_argument("--contender", action="append", choices=tuple(CONTENDERS), help="only this one; repeatable")
-    parser.add_argument("--document", type=Path, default=_ROOT / "docs/performance.md", help="what is written")
+    parser.add_argument("--document", type=Path, default=PERFORMANCE, help="what is written")
     options = parser.parse_args()
     command = " ".join(["make bench", *([f'BENCH="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])])
+    if options.table != ["reload"]:
+        _read_side_by_side(options, command)
+    if options.table and "reload" not in options.table:
+        return 0
+    return 0 if reload.measure([options.rows, 10 * options.rows], options.runs, options.document, command) else 1
+
+
+def _read_side_by_side(options: argparse.Namespace, command: str) -> None:
+    """Measure who reads the tables of one server, and write it."""
     results: list[Result] = []
     idle: list[float] = []
 
@@ -85,7 +99,6 @@ def main() -> int:
             results += _measure(server, case, contenders)
             write()  # what has been measured stays, whatever happens to the rest
     print(report.tables(results, idle))
-    return 0
 
 
 def _measure_idle(server: Server) -> list[float]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from benchmarks.document import measured_by, replace_part
 from benchmarks.sql_server.idle import TABLES as IDLE_TABLES
 
-_BEGIN, _END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 _PLOT = "performance.svg"
 _COLOURS = {
     "drain": "#b0b7bf",
@@ -45,21 +42,12 @@ class Result:
 
 
 def write(document: Path, results: Sequence[Result], idle: Sequence[float], command: str) -> None:
-    """Replace the document's part between the marks, and the plot beside it; begin a document that is not there.
-
-    Raises ValueError where a document has no marks.
-    """
-    text = document.read_text() if document.exists() else f"# Performance\n\n{_BEGIN}\n{_END}\n"
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{document} has no {_BEGIN} and {_END} to write between")
-    date = datetime.now(UTC).date().isoformat()
-    said = f"`{command}`, {date}, {_machine()}. Server, lake and reader shared these cores.\n\n"
+    """Replace the document's part, and the plot beside it. Raises ValueError where it has no marks."""
+    said = f"{measured_by(command)} Server, lake and reader shared these cores.\n\n"
     if results:
         said += f"![Rows per second and peak memory]({_PLOT})\n\n"
         _plot(document.with_name(_PLOT), results)
-    document.write_text(f"{before}{_BEGIN}\n{said}{tables(results, idle)}\n{_END}{after}")
+    replace_part(document, "make bench", said + tables(results, idle))
 
 
 def tables(results: Sequence[Result], idle: Sequence[float]) -> str:
@@ -97,13 +85,6 @@ def tables(results: Sequence[Result], idle: Sequence[float]) -> str:
             )
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
-
-
-def _machine() -> str:
-    cpus = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s*: (.*)", cpus)
-    cores = len(re.findall(r"^processor\s*:", cpus, re.MULTILINE))
-    return f"{cores} cores ({model[1] if model else platform.machine()}), Python {platform.python_version()}"
 
 
 def _plot(path: Path, results: Sequence[Result]) -> None:
