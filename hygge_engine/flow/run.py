@@ -49,7 +49,7 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
-from hygge_engine.stores.landing.transitions import counts_of_intent, is_resumable
+from hygge_engine.stores.landing.transitions import is_resumable
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
@@ -320,7 +320,7 @@ class _Slice:
         elif cut is None:
             self._lease.finish()
         else:
-            self._lease.write_changes(position=position)  # all that was read had landed before
+            self._lease.move_on(position)  # all that was read had landed before
         return self._stopped(cut)
 
     def _reload(self, opened: OpenLoad) -> SliceResult | None:
@@ -347,8 +347,6 @@ class _Slice:
         if files:
             self._destination.publish(self._lease, files, position=None, last=True)
         else:
-            if opened := self._lease.open:
-                self._lease.stage_changes(counts=opened.counts + counts_of_intent(opened, 0))
             self._lease.finish()
 
     def _stopped(self, cut: Cut | None) -> SliceResult | None:

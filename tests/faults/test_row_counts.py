@@ -131,3 +131,21 @@ def test_rows_are_told_apart_as_their_source_says_and_counted_once(
         assert world.read() == sorted(map(repr, world.table.table(list(world.table.rows)).to_pylist()))
         if number != 2:
             world.table.work(world.random)
+
+
+def test_what_a_watermark_cannot_tell_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ReloadWorld(tmp_path, monkeypatch, "numbers", in_slices=True)
+    world.entity = replace(world.entity, reload="drop")
+    random_ = random.Random(1)
+
+    def counts(load_id: str) -> tuple[int, RowCounts]:
+        result = world.load(load_id)
+        return result.rows, counts_of(vars(result), result.rows)
+
+    world.things.change(random_, *range(10))
+    assert counts("first") == (10, RowCounts(10, 0, 0))
+    assert counts("nothing new") == (0, RowCounts(0, 0, 0))
+    world.things.change(random_, 3, 20)
+    assert counts("increment") == (2, RowCounts(None, None, 0))
+    world._run_type = cast("Any", "full_drop")
+    assert counts("drop") == (11, RowCounts(11, 0, 0))

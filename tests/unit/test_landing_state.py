@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from hygge_engine.row_counts import UNKNOWN, RowCounts
-from hygge_engine.stores.landing.state import Finished, LandingState, OpenLoad, Snapshot, StagedFile
-from hygge_engine.stores.landing.transitions import committed, next_generation
+from hygge_engine.stores.landing.state import Division, Finished, LandingState, OpenLoad, Snapshot, StagedFile
+from hygge_engine.stores.landing.transitions import committed, counted, next_generation
 
 ITEM = "0f6d4b3c-1f46-4e0e-9d39-3f7e9e4d8d11/Files"
 SLICES = 1_000
@@ -95,6 +95,20 @@ def test_rows_of_an_intent_that_others_have_written_are_not_known() -> None:
         found = committed(LandingState(open=replace(opened, counting=RowCounts(1, 2, 3)))).open
         assert found is not None
         assert (found.counts, found.counting) == (landed, UNKNOWN)
+
+
+def test_rows_that_are_left_out_are_counted_though_nothing_is_visible_by_them() -> None:
+    for adds, divided, counting, rows, landed in (
+        (False, None, RowCounts(0, 0, 0, 5), 0, RowCounts(1, 1, 1, 5)),
+        (False, None, RowCounts(1, 0, 0, 5), 1, RowCounts(2, 1, 1, 5)),
+        (True, None, UNKNOWN, 3, RowCounts(4, 1, 1)),
+        (False, Division("1-a", 2, 0), UNKNOWN, 0, RowCounts(1, 1, 1)),
+        (False, Division("1-a", 2, 4), UNKNOWN, 2, RowCounts(None, None, 1)),
+    ):
+        opened = OpenLoad("load", "changes", "landing", "", counts=RowCounts(1, 1, 1), divided=divided)
+        found = counted(LandingState(open=replace(opened, adds=adds, counting=counting)), rows).open
+        assert found is not None
+        assert found.counts == landed
 
 
 def test_a_snapshot_is_true_at_one_sequence_number_and_names_files_that_stay() -> None:

@@ -23,7 +23,7 @@ from hygge_engine.stores.landing.state import (
     expired,
     with_open,
 )
-from hygge_engine.stores.landing.transitions import committed, ended, next_generation, totals_of
+from hygge_engine.stores.landing.transitions import committed, counted, ended, next_generation, totals_of
 from hygge_engine.watermark import Watermark
 
 # How long an owner that says nothing keeps the table. Renewed with every state write and at least every
@@ -302,7 +302,11 @@ class TableLease(ABC):
 
     def finish(self) -> None:
         """End the open load without anything (more) to publish."""
-        self._end(self.state)
+        self._end(counted(self.state, 0))
+
+    def move_on(self, position: list[str] | None) -> None:
+        """Continue the open load behind a position, without anything to publish of the rows before."""
+        self._write(with_open(counted(self.state, 0), position=position))
 
     def drop_finished(self) -> None:
         """End a reload whose source was empty: the table is gone, and its next generation has no file yet."""

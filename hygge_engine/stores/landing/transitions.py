@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hygge_engine.errors import LandingBroken
-from hygge_engine.row_counts import UNKNOWN, RowCounts
+from hygge_engine.row_counts import NOTHING_LANDED, UNKNOWN, RowCounts
 from hygge_engine.stores.landing.state import Finished, LandingState, Mode, OpenLoad, Snapshot, with_open
 
 
@@ -21,12 +21,10 @@ def committed(state: LandingState) -> LandingState:
         divided = replace(divided, published=divided.published + len(published))
     rows = sum(file.rows for file in published)
     return with_open(
-        replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened)),
+        counted(replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened)), rows),
         intent=(),
         after_intent=None,
         position=opened.after_intent,
-        counts=opened.counts + counts_of_intent(opened, rows),
-        counting=UNKNOWN,
         rows=opened.rows + rows,
         bytes=opened.bytes + sum(file.length for file in published),
         files=opened.files + len(published),
@@ -36,14 +34,19 @@ def committed(state: LandingState) -> LandingState:
     )
 
 
-def counts_of_intent(opened: OpenLoad, rows: int) -> RowCounts:
-    """What the ``rows`` of an open load's intent are."""
+def counted(state: LandingState, rows: int) -> LandingState:
+    """The state once so many ``rows`` of what its open load has read are visible, and the others left out."""
+    opened = state.open
+    if opened is None:
+        raise LandingBroken("there is no open load to count rows of")
     if opened.adds:
-        return RowCounts(rows, 0, 0)
-    if opened.divided is not None:
-        return RowCounts(deleted=0)
-    # An earlier version has written the intent where it has other rows than were counted.
-    return opened.counting if opened.counting.fits(rows) else UNKNOWN
+        counts = RowCounts(rows, 0, 0)
+    elif opened.divided is not None:
+        counts = RowCounts(deleted=0) if rows else NOTHING_LANDED
+    else:
+        # An earlier version has written the intent where it has other rows than were counted.
+        counts = opened.counting if opened.counting.fits(rows) else UNKNOWN
+    return with_open(state, counts=opened.counts + counts, counting=UNKNOWN)
 
 
 def _snapshot_at(sequence: int, state: LandingState, opened: OpenLoad) -> Snapshot | None:
