@@ -16,7 +16,7 @@ from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomePermissionDenied, HyggeError, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.flow.blocked import check_fit, has_moved_on
+from hygge_engine.flow.blocked import check_fit, check_settled, has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.claims import author_of, check_base
 from hygge_engine.flow.difference import check_versions, digests_of, outlook, why_not_known
@@ -189,6 +189,8 @@ def _plan_entity(
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
     try:
         if state is not None and polish is not None:
+            if run_type == "incremental":
+                check_settled(destination, state)
             _add_destination(line, destination, state, polish, entity)
             opened = state.open
             if opened is not None and run_type == "incremental" and not (opened.mode == "reload" and opened.has_landed):

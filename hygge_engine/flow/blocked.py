@@ -18,9 +18,10 @@ from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.stores.base import Destination
+from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.folder_table import FolderTable
 from hygge_engine.stores.landing.process import has_ended
-from hygge_engine.stores.landing.settled import check_finishable
+from hygge_engine.stores.landing.settled import check_finishable, check_format, check_place
 from hygge_engine.stores.landing.state import LandingState, OpenLoad, expired
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ def has_moved_on(project: Project, entity: Entity, state: LandingState) -> bool:
         return False
 
 
+def check_settled(destination: Destination[Any], state: LandingState) -> None:
+    """Raise LandingBroken where rows have landed, or those of the open load are about to, in another place or kind of
+    files than the settings say, so that an increment would be refused."""
+    place, file_format = _settled_in(destination)
+    check_finishable(state, place, file_format)
+    check_place(state, place)
+    if state.open is None or not (state.open.mode == "reload" and state.open.has_landed):
+        check_format(state, place, file_format, reload=False)
+
+
 def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     """Do what the next load would do first with the open load of a table, as far as that changes nothing.
 
@@ -51,8 +62,7 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     if opened is None:
         return
     destination = open_table(project, entity)
-    if isinstance(destination, FolderTable):
-        check_finishable(state, destination.places.folder, destination.format)
+    check_finishable(state, *_settled_in(destination))
     _check_intent(destination, opened)
     if opened.mode == "reload" and opened.phase != "staging":
         return  # it has been read to its end
@@ -115,6 +125,13 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
         return False
     high = home.high_water(settings.cursor)
     return bool(check_kept(forgotten(home.describe().name, high, opened.lower, state), settings))
+
+
+def _settled_in(destination: Destination[Any]) -> tuple[str, str]:
+    """Where rows land by the settings, and in what kind of files, as a lease has it; empty where it is not known."""
+    if isinstance(destination, FolderTable):
+        return destination.places.folder, destination.format
+    return destination.table_name if isinstance(destination, DatabaseTable) else "", ""
 
 
 def _check_intent(destination: Destination[Any], opened: OpenLoad) -> None:

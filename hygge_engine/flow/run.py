@@ -14,7 +14,6 @@ from hygge_engine.errors import (
     HomeError,
     HyggeError,
     LakeError,
-    LandingBroken,
     LandingBusy,
     LandingFenced,
     SourceChanged,
@@ -48,6 +47,7 @@ from hygge_engine.stopping import Stopped, stops_when
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease
+from hygge_engine.stores.landing.settled import check_place
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 from hygge_engine.stores.landing.transitions import is_resumable
 
@@ -176,12 +176,8 @@ class _Slice:
         if self._lease.own_result:
             self._lease.sweep()
             return self._done()
-        moved_from = self._lease.moved_from
-        if moved_from and not self._planner.reloads:
-            raise LandingBroken(
-                f"rows have landed in {moved_from} so far, the settings now say {self._lease.place}",
-                hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
-            )
+        if not self._planner.reloads:
+            check_place(self._lease.state, self._lease.place)
         if self._lease.open is not None:
             self._take_over(resumable=not self._lease.began_otherwise)
         while not self._lease.own_result:

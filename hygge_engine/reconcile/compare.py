@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from hygge_engine.errors import HyggeError, NotReadable, SchemaChanged
+from hygge_engine.flow.blocked import check_settled
 from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
@@ -98,6 +99,7 @@ class _Task:
             unready = _unready(state)
             if unready or state is None:
                 return _behind(found, unready, self._load)
+            check_settled(destination, state)
             judged = self._attempt(found, destination, state, is_last=not left)
             if judged is not None:
                 return judged

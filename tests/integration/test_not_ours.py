@@ -689,6 +689,7 @@ FLOW = """\
 run_type: {run_type}
 home: {{ type: local, path: "in/{{entity}}.csv", format: csv }}
 store: {store}
+watermark: {{ column: id, primary_key: id }}
 entities: [orders]
 """
 
@@ -721,6 +722,39 @@ def test_adopting_a_folder_takes_what_bears_the_engines_names_once_its_name_is_g
     assert hygge(tmp_path, "adopt", "shop.orders", "--confirm", "orders")[0] == 2
     assert hygge(tmp_path, "go", "--run-type", "full_drop")[0] == 0
     assert sorted(contents(tmp_path / "out/orders")) == ["notes.xlsx", "part-00003-00000001.csv"]
+
+
+@pytest.mark.parametrize("format_", ["parquet", "delta"])
+def test_adopting_files_of_another_format_mixes_nothing(tmp_path: Path, format_: str) -> None:
+    project(tmp_path, "{ type: local, path: out, format: csv }")
+    assert hygge(tmp_path, "go")[0] == 0
+    (state,) = (tmp_path / "out/.hygge_journal/landing").rglob("*.json")
+    state.write_bytes(b"damaged")
+    before = contents(tmp_path / "out/orders")
+    project(tmp_path, f"{{ type: local, path: out, format: {format_} }}")
+    code, said = hygge(tmp_path, "adopt", "shop.orders", "--confirm", "orders")
+    assert contents(tmp_path / "out/orders") == before
+    if format_ == "delta":
+        assert (code, "but part-00002-00000001.csv" in " ".join(said.split())) == (2, True)
+        project(tmp_path, f"{{ type: local, path: out, format: {format_}, table_name: others }}")
+        assert hygge(tmp_path, "adopt", "shop.orders", "--confirm", "others")[0] == 0
+    assert hygge(tmp_path, "go", "--run-type", "full_drop")[0] == 0
+    if format_ == "delta":
+        assert contents(tmp_path / "out/orders") == before
+        assert sorted(pl.read_delta(str(tmp_path / "out/others"))["v"]) == ["a", "b"]
+    else:
+        assert sorted(contents(tmp_path / "out/orders")) == ["part-00003-00000001.parquet"]
+
+
+@pytest.mark.parametrize("change", ["format: parquet", "format: delta", "format: csv, table_name: others"])
+def test_what_asks_about_a_table_says_that_the_settings_name_another(tmp_path: Path, change: str) -> None:
+    project(tmp_path, "{ type: local, path: out, format: csv }")
+    assert hygge(tmp_path, "go")[0] == 0
+    assert hygge(tmp_path, "reconcile")[0] == 0
+    project(tmp_path, f"{{ type: local, path: out, {change} }}", "incremental")
+    for command in ("plan", "go", "reconcile"):
+        code, said = hygge(tmp_path, command)
+        assert (code, "the settings now say" in " ".join(said.split())) == (1, True), said
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "delta"])

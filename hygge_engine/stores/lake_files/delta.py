@@ -85,8 +85,8 @@ class DeltaFilesTable(FilesTable):
         """The table as it is becomes this entity's; its versions stay until a vacuum."""
         self._check_is_no_file()
         (state, unreadable), table = self.state_to_replace(), self._log.open()
-        if table is None and not unreadable:
-            others = named(self.lake.list(self.places.folder))
+        others = named(self.lake.list(self.places.folder)) if table is None else ""
+        if others or (table is None and not unreadable):
             what = f", but {others}" if others else ""
             raise LandingBroken(
                 f"there is no Delta table at {self.where}{what}",

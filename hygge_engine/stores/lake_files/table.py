@@ -65,7 +65,9 @@ class FilesTable(FolderTable):
         generation = max((int(match["generation"]) for match in found), default=1)
         newest = [match for match in found if int(match["generation"]) == generation]
         last = max((int(match["sequence"]) for match in newest), default=0)
-        return LandingState(generation=generation, next_sequence=last + 1, file_format=self.format)
+        others = [match.string for match in newest if match["extension"] != self._extension]
+        left_over = tuple(f"{self.places.folder}/{name}" for name in others)
+        return LandingState(generation=generation, next_sequence=last + 1, file_format=self.format, left_over=left_over)
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
         found = super().check_place(state, schema, reload=reload)

@@ -39,7 +39,7 @@ def check_finishable(state: LandingState, place: str, file_format: str) -> None:
     if opened is None or not opened.has_landed:
         return
     began = f"a load that began at {opened.started} and has not ended"
-    if opened.intent and state.landed_in not in (None, "", place):
+    if opened.intent and place and state.landed_in not in (None, "", place):
         raise LandingBroken(
             f"{began} is landing rows in {state.landed_in}, the settings now say {place}",
             hint="Restore the setting until that load has ended, or load the new table with run_type full_drop; the "
@@ -52,6 +52,15 @@ def check_finishable(state: LandingState, place: str, file_format: str) -> None:
         raise LandingBroken(
             f"{began} lands {other} files in {place}, the settings now say {file_format}",
             hint=f"{restore}, or {_replacing(other, file_format)}",
+        )
+
+
+def check_place(state: LandingState, place: str) -> None:
+    """Raise LandingBroken where rows have landed in another place than the settings say."""
+    if place and state.place_of_rows not in (None, "", place):
+        raise LandingBroken(
+            f"rows have landed in {state.place_of_rows} so far, the settings now say {place}",
+            hint="Restore the setting, or load the new table with run_type full_drop; the old one stays as it is.",
         )
 
 
