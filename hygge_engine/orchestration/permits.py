@@ -277,11 +277,13 @@ class Pool:
         return None
 
     def end(self, permit: Permit) -> None:
-        """A slice has ended; its permits stay with the process for a while."""
+        """A slice has ended; its permits stay with the process for a while, or go to another load that comes first."""
         with self._lock:
             if permit in self._active:
                 self._active.remove(permit)
                 self._lost.discard(id(permit))
+                if self._seen is not None and not self._may_pass_on(permit.load_id, permit.count, *self._seen):
+                    self._wake.set()
 
     def give_back(self, load_id: str | None = None) -> None:
         """Let what is kept for a load, or for all, be given back with a look that is taken at once."""
@@ -371,11 +373,17 @@ class Pool:
             register, now = self._seen
             if not _others_wait(register, load_id):
                 return self._permit(load_id, wants) if idle >= wants else None
-            given_up = register.with_holder(
-                self._name, self._holder({**self._has, load_id: self._in_use(load_id)}, now)
-            )
-            in_all = given_up.held(load_id, size) + needs
-            return self._permit(load_id, needs) if min(size, in_all) <= given_up.left_for(load_id, size, now) else None
+            return self._permit(load_id, needs) if self._may_pass_on(load_id, needs, register, now) else None
+
+    def _may_pass_on(self, load_id: str, needs: int, register: Register, now: datetime) -> bool:
+        """Whether the next slice of a load may have what another gives up: where no other load waits that comes first.
+        Under the lock."""
+        if not _others_wait(register, load_id):
+            return True
+        kept = {**self._has, load_id: self._in_use(load_id)}
+        given_up = register.with_holder(self._name, self._holder(kept, now))
+        in_all = given_up.held(load_id, self._size) + needs
+        return min(self._size, in_all) <= given_up.left_for(load_id, self._size, now)
 
     def _ask(self, load_id: str, size: int, needs: int, wants: int) -> Permit | None:
         """Ask the register. A permit of none where the load has to wait; None where somebody else has written."""

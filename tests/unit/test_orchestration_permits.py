@@ -18,7 +18,7 @@ from hygge_engine.errors import LakeUnavailable
 from hygge_engine.flow import run as flow_run
 from hygge_engine.flow.slices import SliceTask
 from hygge_engine.lake.local import LocalLake
-from hygge_engine.orchestration import activities, turns
+from hygge_engine.orchestration import activities, permits, turns
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.local import LocalLoad
 from hygge_engine.orchestration.permits import LOOK_SECONDS, Permit, Permits, Pool, RegisterFile
@@ -320,6 +320,26 @@ def test_what_the_driver_keeps_open_is_closed_before_its_permit_is_anothers() ->
     service.seconds += 1
     assert first.take("one", 2, needs=2, wants=2) is None
     assert closed[1:] == [{"one": 2}]
+
+
+def test_a_pool_that_another_load_waits_for_is_given_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads that each need all connections take turns, and no look at the register comes due meanwhile."""
+    monkeypatch.setattr(permits, "LOOK_SECONDS", 3_600.0)
+    service = Service()
+    one, other = (Pool(Place(service), "shop", clock=service.clock, process="") for _ in range(2))
+    for turn in range(3):
+        first = one.take("a", 4, needs=4, wants=4)
+        assert first is not None
+        assert other.take("b", 4, needs=4, wants=4) is None
+        one.look()
+        one.end(first)
+        one.join(5)
+        second = other.take("b", 4, needs=4, wants=4)
+        assert second is not None, turn
+        assert one.take("a", 4, needs=4, wants=4) is None
+        other.look()
+        other.end(second)
+        other.join(5)
 
 
 class Unreachable:
