@@ -20,6 +20,7 @@ from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on, try_to_reload
+from hygge_engine.flow.due import compares_keys
 from hygge_engine.flow.factory import beside_table, open_home, open_table
 from hygge_engine.flow.planner import LEFT_HINT
 from hygge_engine.flow.reach import look, verdict_on
@@ -186,7 +187,7 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
     tracks = entity.watermark.change_tracking
     if tracks:
         name, how = "kept changes", "the versions that the server knows, and the landing state's"
-    if verdict := verdict_on(reach, entity.watermark):
+    if verdict := verdict_on(reach, entity.watermark, compares=compares_keys(entity)):
         result: Result = "failed" if verdict.action == "fail" else "warning"
         return [DoctorCheck(name, result, verdict.text, how, verdict.hint, verdict.fault.code)]
     if tracks:

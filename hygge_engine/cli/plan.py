@@ -21,6 +21,7 @@ from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.claims import author_of, check_base
 from hygge_engine.flow.difference import check_versions, digests_of, outlook, why_not_known
 from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
+from hygge_engine.flow.due import compares_keys
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import look_at_place, spelling_of
@@ -309,15 +310,15 @@ def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:
     if reach is None or entity.watermark is None:
         return
     line.warnings += [text for text in (reach.ahead, reach.early, reach.left, reach.unread) if text]
-    verdict = verdict_on(reach, entity.watermark)
+    verdict = verdict_on(reach, entity.watermark, compares=compares_keys(entity))
     if verdict is None:
         return
     if verdict.action == "fail":
         line.errors.append(f"the source: {verdict.text}. {verdict.hint}")
         return
     line.warnings.append(verdict.text)
-    if verdict.action == "reload":
-        line.mode = "reload"
+    if verdict.action in ("reload", "difference"):
+        line.mode = verdict.action
 
 
 def _show(lines: list[Line]) -> None:

@@ -64,8 +64,8 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     destination = open_table(project, entity)
     check_finishable(state, *_settled_in(destination))
     _check_intent(destination, opened)
-    if opened.mode == "reload" and opened.phase != "staging":
-        return  # it has been read to its end
+    if opened.compares or (opened.mode == "reload" and opened.phase != "staging"):
+        return  # another load drops it; it has been read to its end
     with open_home(project, entity) as home:
         if _begins_anew(home, entity, state, opened):
             return

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError
 from hygge_engine.flow.continuing import polish_digest
-from hygge_engine.flow.digests import COMPARED_ROWS, Digests, is_of_other_hashes, undigested
+from hygge_engine.flow.digests import COMPARED_ROWS, Digests, is_of_other_hashes, is_of_other_keys, undigested
 from hygge_engine.polish.polish import Polish
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.state import LandingState
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 def digests_of(entity: Entity, polish: Polish, landed: pa.Schema, keys: Sequence[str]) -> Digests:
     """What makes digests of an entity's rows as they land, in the columns of ``landed``."""
     stamped = {each.column.name for each in polish.columns if each.stamp}
-    treatment = json.dumps([polish_digest(entity), sorted(polish.treatments.items())])
-    return Digests(landed, [name for name in keys if name not in stamped], stamped, treatment)
+    treatments = sorted(polish.treatments.items())
+    treatment = json.dumps([polish_digest(entity), treatments])
+    key = [name for name in keys if name not in stamped]
+    return Digests(landed, key, stamped, treatment, json.dumps([each for each in treatments if each[0] in key]))
 
 
 def check_versions(destination: Destination[Any], polish: Polish, keys: Sequence[str]) -> None:
@@ -54,6 +56,17 @@ def cannot_compare(destination: Destination[Any], polish: Polish, keys: Sequence
     return ""
 
 
+def cannot_compare_keys(destination: Destination[Any], polish: Polish, keys: Sequence[str]) -> str:
+    """Why the keys of a table cannot be compared with its source's, as a clause; empty where they can."""
+    if why := cannot_compare(destination, polish, keys):
+        return why
+    for each in polish.columns:
+        made = each.column.name in keys and (not each.source or each.treatment.startswith("hash"))
+        if made:
+            return f"the source cannot be asked for values of {each.column.name}, which polish makes"
+    return ""
+
+
 def _is_equated(type_: pa.DataType, *, texts: bool) -> bool:
     """Whether a store may take keys for one whose digests differ: 0.0 and -0.0, or ``texts`` by its collation. A delete
     of the one that is gone would then remove the row of the other. Of types that have a digest."""
@@ -76,30 +89,32 @@ def outlook(
     )
 
 
-def why_not_compared(state: LandingState, digests: Digests, place: str) -> str:
+def why_not_compared(state: LandingState, digests: Digests, place: str, *, keys_alone: bool = False) -> str:
     """Why a reload of a table that has rows has to drop them, as a clause; empty where it can land what differs.
 
-    ``place`` is where its rows would land.
+    ``place`` is where its rows would land. With ``keys_alone``: why keys cannot be compared with what has landed.
     """
     snapshot = state.true_snapshot
     if state.place_of_rows != place:
         return "its rows have landed in another place"
     if state.handed_over_at:
         return "the table was handed over"
-    if why := why_not_known(state, digests):
+    if why := why_not_known(state, digests, keys_alone=keys_alone):
         return why
     if snapshot is not None and snapshot.entries > COMPARED_ROWS:
         return f"the table has more than {COMPARED_ROWS:,} rows"
     return ""
 
 
-def why_not_known(state: LandingState, digests: Digests) -> str:
-    """Why it is unknown which rows have landed, as a clause; empty where it is known."""
+def why_not_known(state: LandingState, digests: Digests, *, keys_alone: bool = False) -> str:
+    """Why it is unknown which rows, or keys, have landed, as a clause; empty where it is known."""
     snapshot = state.true_snapshot
     if snapshot is None:
         return "what has landed was not remembered"
     if is_of_other_hashes(snapshot, digests):
         return "what has landed was remembered by another version of hygge-engine"
-    if snapshot.made_of != digests.made_of:
+    if keys_alone and is_of_other_keys(snapshot, digests):
+        return "the key or its polish is not that of what has landed"
+    if not keys_alone and snapshot.made_of != digests.made_of:
         return "columns, key or polish are not those of what has landed"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast
@@ -52,9 +52,16 @@ class SnapshotUnusable(Exception):
 
 class Digests:
     """Makes digests of rows of ``schema``, identified by ``key``. Columns that are ``stamped`` by each load do not
-    count. ``treatment`` identifies what was done to values on their way."""
+    count. ``treatment`` identifies what was done to values on their way, ``key_treatment`` to those of the key."""
 
-    def __init__(self, schema: pa.Schema, key: Sequence[str], stamped: Collection[str], treatment: str) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        key: Sequence[str],
+        stamped: Collection[str],
+        treatment: str,
+        key_treatment: str = "",
+    ) -> None:
         self.key = tuple(key)
         self._columns = tuple(name for name in schema.names if name not in stamped)
         self._landed = schema
@@ -63,6 +70,8 @@ class Digests:
         shape = [(name, str(schema.field(name).type)) for name in self._columns]
         content = _text_digest(json.dumps([shape, self.key, treatment]))
         self.made_of = f"{_hashing()}/{content}"
+        key_shape = [(name, str(schema.field(name).type)) for name in self.key]
+        self.keyed = f"{_hashing()}/{_text_digest(json.dumps([key_shape, key_treatment]))}"
 
     def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """An entry for each row."""
@@ -71,6 +80,10 @@ class Digests:
     def of_deleted(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """An entry for each row that is gone, of which only the key is known."""
         return self._entries(rows, pa.nulls(rows.num_rows, pa.uint64()))
+
+    def key_hashes(self, rows: pa.RecordBatch) -> pl.Series:
+        """The hashes of the keys of rows, of which the key's columns alone have to be there."""
+        return _mixed(rows, self.key)
 
     def deleted(self, entries: pa.Table) -> Iterator[pa.RecordBatch]:
         """Rows of the landed schema of which only the key is filled."""
@@ -98,6 +111,11 @@ def is_of_other_hashes(snapshot: Snapshot, digests: Digests) -> bool:
     return snapshot.made_of.partition("/")[0] != digests.made_of.partition("/")[0]
 
 
+def is_of_other_keys(snapshot: Snapshot, digests: Digests) -> bool:
+    """Whether the keys of a snapshot are made otherwise."""
+    return snapshot.made_of != digests.made_of and snapshot.keyed != digests.keyed
+
+
 class SnapshotFiles:
     """Reads digests back, newest first. ``alive`` is called between two files: reading may take a while."""
 
@@ -118,6 +136,15 @@ class SnapshotFiles:
             raise SnapshotUnusable(f"{file.staged} is of another table")
         names = list(columns or self._digests.schema.names)
         return found.read(names).cast(pa.schema([self._digests.schema.field(name) for name in names]))
+
+    def hashes(self, files: Sequence[StagedFile]) -> Iterator[pl.Series]:
+        """The hashes of keys in files that `key_writer` has written."""
+        for file in files:
+            self._alive()
+            data = self._destination.read_digests(file)
+            if data is None:
+                raise SnapshotUnusable(f"{file.staged} is missing, or is not what was written")
+            yield _series(pq.read_table(io.BytesIO(data), columns=[KEY]).column(KEY))
 
     def there(self, files: Sequence[StagedFile], columns: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The entries of rows that are there: of each key the newest one, unless that says that it was deleted."""
@@ -142,7 +169,7 @@ class SnapshotFiles:
                 _check_size(keys.count)
                 yield _series(table.column(ROW))
 
-        return KnownHashes(_sorted(rows())), keys
+        return KnownHashes(in_order(rows())), keys
 
     def known(self, files: Sequence[StagedFile]) -> tuple[KnownHashes, KnownHashes, int]:
         """The hashes of the rows that are there, those of their keys, and their number. Raises StoreError where they
@@ -152,11 +179,11 @@ class SnapshotFiles:
             rows.append(_series(table.column(ROW)))
             keys.append(_series(table.column(KEY)))
             _check_size(count := count + table.num_rows)
-        return KnownHashes(_sorted(iter(rows))), KnownHashes(_sorted(iter(keys))), count
+        return KnownHashes(in_order(rows)), KnownHashes(in_order(keys)), count
 
     def keys_of(self, files: Sequence[StagedFile]) -> pl.Series:
         """The hashes of all keys in the files, sorted."""
-        return _sorted(_series(self.entries(file, (KEY,)).column(KEY)) for file in files)
+        return in_order(_series(self.entries(file, (KEY,)).column(KEY)) for file in files)
 
 
 class KnownHashes:
@@ -276,6 +303,20 @@ class DigestKeeper:
         self._held = table.combine_chunks().to_batches()
 
 
+def stage_key_hashes(destination: Destination[Any], lease: TableLease, hashes: pl.Series) -> list[StagedFile]:
+    """Stage hashes of keys alone; the files that hold them."""
+    schema = pa.schema([pa.field(KEY, pa.uint64())])
+    writer = destination.digest_writer(lease, schema)
+    try:
+        for start in range(0, len(hashes), HELD_ENTRIES):
+            part = hashes.slice(start, HELD_ENTRIES).to_arrow()
+            writer.write(pa.RecordBatch.from_arrays([part], schema=schema))
+        return writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
 def contained(sorted_: pl.Series, values: pl.Series) -> pl.Series:
     """For each of the values whether it is among the sorted ones."""
     if not len(sorted_):
@@ -367,7 +408,8 @@ def _text_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _sorted(parts: Iterator[pl.Series]) -> pl.Series:
+def in_order(parts: Iterable[pl.Series]) -> pl.Series:
+    """All hashes of several series, sorted."""
     return pl.concat([pl.Series(dtype=pl.UInt64), *parts], rechunk=True).sort(in_place=True)
 
 

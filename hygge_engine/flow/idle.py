@@ -61,6 +61,8 @@ def idle_result(
             return None
         planner = _IdlePlanner(home, table, lease, Manifest(*journal_of(project, entity)), entity, task)
         planner.begin()
+        if planner.comparison_is_due:
+            return None
         checked = ExpectationGate(entity, lease, planner).judge_nothing()
     except (HyggeError, NotIdle):
         return None

@@ -30,6 +30,7 @@ from hygge_engine.flow.continuing import (
 )
 from hygge_engine.flow.difference import (
     cannot_compare,
+    cannot_compare_keys,
     check_versions,
     digests_of,
     why_not_compared,
@@ -37,6 +38,7 @@ from hygge_engine.flow.difference import (
 )
 from hygge_engine.flow.digests import Digests
 from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
+from hygge_engine.flow.due import compares_keys, is_due
 from hygge_engine.flow.reach import (
     Reach,
     Verdict,
@@ -93,6 +95,7 @@ class LoadPlanner:
         self._polish: Polish | None = None
         self._notes: list[str] = []
         self._distrusted = ""
+        self._fallen: tuple[Verdict, Reach] | None = None
 
     @property
     def message(self) -> str:
@@ -191,6 +194,7 @@ class LoadPlanner:
             told_apart=_told_apart(polish.table, keys),
             polish=polish_digest(self._entity),
             adds=self._adds(opened, keys),
+            compares_next=opened.mode == "changes" and self.comparison_is_due,
         )
         if self._lease.author is not None:
             self._lease.author = replace(self._lease.author, base=source.stands_for)
@@ -209,24 +213,86 @@ class LoadPlanner:
         return digests_of(self._entity, self.polish(), landed, keys)
 
     def distrust_snapshot(self, why: str) -> None:
-        """Reload by a drop, whatever the settings say, because of a clause: what has landed is not known."""
+        """Reload by a drop, whatever the settings say, and compare nothing, because of a clause: what has landed is not
+        known."""
         self._distrusted = why
+
+    @property
+    def comparison_is_due(self) -> bool:
+        """Whether the load compares keys after its increment."""
+        if self.is_backfill or self.reloads:
+            return False
+        return is_due(self._entity, self._lease.state, datetime.now(UTC))
+
+    def begin_comparison(self, checked: ExpectationResult) -> OpenLoad | None:
+        """Open a comparison of keys, with what has come of expectations; None where none is due, or none can be, and a
+        note says why."""
+        done = self._lease.adopted_result
+        if done is not None and done.compares_next:
+            self._notes = list(filter(None, [done.message]))
+        elif not self.comparison_is_due:
+            return None
+        source, state = self.describe(), self._lease.state
+        if why := self._why_keys_not_compared():
+            self._notes.append(f"keys not compared, so that no deletes are known: {why}")
+            return None
+        look_at_place(self._destination, state, self.polish(), state.columns, "changes")
+        digests = self.digests(self.comparable(), state.key_columns)
+        opened = replace(
+            self._new_load("changes"),
+            checked=checked,
+            made_of=digests.made_of,
+            keyed=digests.keyed,
+            compares=True,
+            message=self.message,
+            order=reading_order(source, ""),
+            polish=polish_digest(self._entity),
+        )
+        self._lease.begin(opened, key_columns=state.key_columns, columns=state.columns, treatments=state.treatments)
+        return self._lease.open
+
+    def must_compare_again(self, opened: OpenLoad) -> bool:
+        """Whether what an open comparison has read so far is of no use any more."""
+        digests = self.digests(self.comparable(), self._lease.state.key_columns)
+        is_other = opened.keyed != digests.keyed or opened.order != reading_order(self.describe(), "")
+        return is_other or bool(self._why_keys_not_compared())
+
+    def comparable(self) -> pa.Schema:
+        """The columns that have landed and that the source still has, as they land."""
+        return pa.schema([each for each in self.polish().table.schema if each.name in self._lease.state.columns])
+
+    def _why_keys_not_compared(self) -> str:
+        """Why keys cannot be compared with what has landed, as a clause; empty where they can."""
+        polish, state = self.polish(), self._lease.state
+        keys = self._keys(polish, "changes")
+        if why := cannot_compare_keys(self._destination, polish, keys):
+            return why
+        check_key(state, keys)
+        digests = self.digests(self.comparable(), keys)
+        why = self._distrusted or why_not_compared(state, digests, self._lease.place, keys_alone=True)
+        if why := why or self._broken_history():
+            return f"{why}; once it is reloaded with run_type full_drop they are compared"
+        return ""
 
     def _compared(self, opened: OpenLoad, columns: Collection[str], keys: Sequence[str]) -> OpenLoad:
         """The load with what becomes of digests: whether it keeps them, and whether it is a reload that compares."""
         state, wanted = self._lease.state, self._task.reload or self._entity.reload
-        if "difference" not in (wanted, self._entity.reload):
+        wanted = "difference" if self._fallen is not None else wanted
+        keys_too = compares_keys(self._entity)
+        if "difference" not in (wanted, self._entity.reload) and not keys_too:
             return opened
         compares = opened.mode == "reload" and wanted == "difference" and state.has_history
         polish = self.polish()
         why = cannot_compare(self._destination, polish, keys)
         if not why:
             digests = self.digests(pa.schema([each for each in polish.table.schema if each.name in columns]), keys)
-            opened = replace(opened, made_of=digests.made_of)
+            opened = replace(opened, made_of=digests.made_of, keyed=digests.keyed if keys_too else "")
             if not compares:
                 return opened
             why = self._distrusted or why_not_compared(state, digests, self._lease.place) or self._broken_history()
         if compares and why:
+            if self._fallen is not None:
+                self._refuse_to_drop(*self._fallen, why)
             self._notes.append(f"reloaded by a drop, not by difference: {why}")
         if not compares or why:
             return opened
@@ -260,6 +326,14 @@ class LoadPlanner:
         """A reload that lands what differs, of the whole source."""
         whole = opened.upper is not None and opened.upper.column != CHANGE_TRACKING
         return replace(opened, difference=True, unbounded=whole)
+
+    def _refuse_to_drop(self, verdict: Verdict, reach: Reach, why: str) -> None:
+        """Raise CursorMovedBack: of a source that may have lost its rows a table is not made anew unless that is asked
+        for."""
+        if reach.lasts:
+            self._lease.note_back(reach.back)
+        text = f"{reach.back}; what differs cannot be landed: {why}"
+        replace(verdict, action="fail", text=text).check(self.describe().name)
 
     def _broken_history(self) -> str:
         """What is wrong with the table that has landed, as a clause."""
@@ -344,18 +418,7 @@ class LoadPlanner:
         double.
         """
         settings = self._entity.watermark
-        adopted = self._lease.adopted_result
-        opened = OpenLoad(
-            load_id=self._task.load_id,
-            mode=mode,
-            phase="staging" if mode == "reload" else "landing",
-            started=datetime.now(UTC).isoformat(),
-            rows=adopted.rows if adopted else 0,
-            bytes=adopted.bytes if adopted else 0,
-            files=adopted.files if adopted else 0,
-            checked=adopted.checked if adopted else ExpectationResult(),
-            counts=adopted.counts if adopted else NOTHING_LANDED,
-        )
+        opened = self._new_load(mode)
         if settings is None:
             return opened
         cursor = settings.cursor
@@ -396,7 +459,7 @@ class LoadPlanner:
         whole = replace(opened, upper=upper, unbounded=bool(reach.ahead) and merges)
         if mode != "changes":
             return whole
-        if verdict := on_backwards(reach.back, settings):
+        if verdict := on_backwards(reach.back, settings, compares=compares_keys(self._entity)):
             return self._back(whole, reach, verdict)
         reached = self._lease.state.watermark.value if self._lease.state.watermark else None
         if reached is None:
@@ -416,6 +479,21 @@ class LoadPlanner:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
 
+    def _new_load(self, mode: Mode) -> OpenLoad:
+        """This load, which begins now, or continues what it has finished first."""
+        before = self._lease.adopted_result
+        return OpenLoad(
+            load_id=self._task.load_id,
+            mode=mode,
+            phase="staging" if mode == "reload" else "landing",
+            started=datetime.now(UTC).isoformat(),
+            rows=before.rows if before else 0,
+            bytes=before.bytes if before else 0,
+            files=before.files if before else 0,
+            checked=before.checked if before else ExpectationResult(),
+            counts=before.counts if before else NOTHING_LANDED,
+        )
+
     def _back(self, opened: OpenLoad, reach: Reach, verdict: Verdict) -> OpenLoad | None:
         """What follows where the source has fallen behind. Raises CursorMovedBack, and every later increment does, too,
         until a reload."""
@@ -423,6 +501,7 @@ class LoadPlanner:
             self._lease.note_back(reach.back)
         verdict.check(self.describe().name)
         self._notes.append(verdict.text)
+        self._fallen = (verdict, reach) if verdict.action == "difference" else None
         return None if verdict.action == "skip" else replace(opened, mode="reload", phase="staging")
 
     @property

@@ -22,11 +22,11 @@ _BACK_HINT = "Reload the table with run_type full_drop, or set watermark.on_back
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the next increment does where its source has lost what it needs: it reloads the table, skips (reads
-    nothing), or fails. ``text`` says as a clause what was found and what follows, ``hint`` what to do about it;
-    ``fault`` is the kind of error that it is."""
+    """What the next increment does where its source has lost what it needs: it reloads the table (by difference, or
+    fails where that cannot be), skips (reads nothing), or fails. ``text`` says as a clause what was found and what
+    follows, ``hint`` what to do about it; ``fault`` is the kind of error that it is."""
 
-    action: Literal["reload", "skip", "fail"]
+    action: Literal["reload", "difference", "skip", "fail"]
     text: str
     hint: str
     fault: type[HyggeError]
@@ -37,9 +37,9 @@ class Verdict:
             raise self.fault(f"{source}: {self.text}." if source else self.text, hint=self.hint)
 
 
-def verdict_on(reach: Reach, settings: WatermarkSettings) -> Verdict | None:
-    """What a load does about what `look` has found; None where it goes on."""
-    return on_expired(reach.forgotten, settings) or on_backwards(reach.back, settings)
+def verdict_on(reach: Reach, settings: WatermarkSettings, *, compares: bool) -> Verdict | None:
+    """What a load does about what `look` has found; None where it goes on. ``compares``: see `on_backwards`."""
+    return on_expired(reach.forgotten, settings) or on_backwards(reach.back, settings, compares=compares)
 
 
 def check_kept(found: str, settings: WatermarkSettings) -> str:
@@ -62,10 +62,16 @@ def on_expired(found: str, settings: WatermarkSettings) -> Verdict | None:
     return Verdict("fail", found, _EXPIRED_HINT, ChangesExpired)
 
 
-def on_backwards(found: str, settings: WatermarkSettings) -> Verdict | None:
-    """What the settings want where the source has fallen back, ``found`` as ``Reach.back``; None where it has not."""
+def on_backwards(found: str, settings: WatermarkSettings, *, compares: bool) -> Verdict | None:
+    """What the settings want where the source has fallen back, ``found`` as ``Reach.back``; None where it has not.
+
+    ``compares``: deletes are expected, and what has landed is remembered. Then the newest row may well have been
+    deleted, and unless the settings say something else, what differs is landed.
+    """
     if not found:
         return None
+    if compares and "on_backwards" not in settings.model_fields_set:
+        return Verdict("difference", f"{found}: what differs is landed", _BACK_HINT, CursorMovedBack)
     match settings.on_backwards:
         case "reload":
             return Verdict("reload", f"{found}: the table is reloaded", _BACK_HINT, CursorMovedBack)

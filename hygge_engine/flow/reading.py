@@ -121,7 +121,7 @@ class WindowReader:
                 raise SnapshotUnusable("the version of hygge-engine has changed since the load began")
             self._lease.stage_changes(made_of="", digests=())
             return []
-        files = SnapshotFiles(self._destination, digests, self._renew)
+        files = SnapshotFiles(self._destination, digests, self.renew)
         if self._planner.keeps_versions and (opened.mode == "changes" or opened.difference):
             return [self._telling_versions(opened, landed, digests, files)]
         before = None if opened.mode == "reload" else snapshot
@@ -222,9 +222,9 @@ class WindowReader:
             with closing(self._home.read(window, position)) as batches:
                 for batch in batches:
                     position = _through(steps, batch)
-                    if cut := self._cut(position):
+                    if cut := self.cut(position):
                         return position, cut
-                    self._renew()
+                    self.renew()
                     del batch  # or it would still be held while the next one is read
         except Stopped:
             if not self._watch.cancelled():
@@ -232,7 +232,7 @@ class WindowReader:
             return position, Cut.CANCELLED
         return position, None
 
-    def _cut(self, position: Position | None) -> Cut | None:
+    def cut(self, position: Position | None) -> Cut | None:
         """Whether to stop between two batches, and why."""
         if self._watch.cancelled():
             return Cut.CANCELLED
@@ -243,7 +243,7 @@ class WindowReader:
             raise Stopped
         return None
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         """Say now and then that the attempt is alive."""
         if time.monotonic() - self._renewed > RENEWAL_SECONDS:
             self._lease.renew()

@@ -20,6 +20,7 @@ from hygge_engine.errors import (
     StoreError,
 )
 from hygge_engine.flow.claims import author_of
+from hygge_engine.flow.comparing import KeyComparison, NotCompared
 from hygge_engine.flow.digests import SnapshotUnusable
 from hygge_engine.flow.divided import Gathering, divide, publish_ranges, read_range
 from hygge_engine.flow.ending import (
@@ -48,7 +49,7 @@ from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease
 from hygge_engine.stores.landing.settled import check_place
-from hygge_engine.stores.landing.state import OpenLoad, StagedFile
+from hygge_engine.stores.landing.state import ExpectationResult, OpenLoad, StagedFile
 from hygge_engine.stores.landing.transitions import is_resumable
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class _Slice:
         self._reader = reader
         self._task = task
         self._started = datetime.now(UTC)
+        self._checked = ExpectationResult()
 
     def run(self) -> SliceResult:
         """Finish what an earlier attempt began, then this load's own share."""
@@ -184,13 +186,19 @@ class _Slice:
             if self._planner.has_expired():
                 self._lease.discard(for_reload=True)
             found = self._lease.open
-            opened = found or self._planner.begin()
+            opened = found or self._begin()
             if opened is None:
-                checked = self._gate.judge_nothing()
                 self._lease.sweep()  # what a fenced attempt staged after its successor had swept
                 self._lease.release()
-                return checked_result(self._lease, self._started, checked, self._planner.message, *self._reader.notes)
+                notes = (self._planner.message, *self._reader.notes)
+                return checked_result(self._lease, self._started, self._checked, *notes)
             try:
+                if opened.compares:
+                    if found is not None and self._planner.must_compare_again(opened):
+                        self._discard()
+                    elif isinstance(compared := self._compare(opened), SliceResult):
+                        return compared
+                    continue
                 if found is not None and self._planner.must_begin_again(opened):
                     # What has landed rows is restarted by a reload alone.
                     self._lease.discard(for_reload=self._planner.reloads or opened.has_landed)
@@ -204,6 +212,10 @@ class _Slice:
                 self._lease.forget_snapshot()
                 self._discard()
                 continue
+            except NotCompared as refused:
+                self._planner.distrust_snapshot(str(refused))
+                self._discard()
+                continue
             except SourceChanged as changed:
                 cut = self._start_over(opened, changed)
             except (HomeError, StoreError, ExpectationError) as error:
@@ -213,6 +225,33 @@ class _Slice:
                 return cut
             # Where an adopted load has ended, this load's own share begins now.
         return self._done()
+
+    def _begin(self) -> OpenLoad | None:
+        """Open what this load does next: its own share, and then a comparison of keys where one is due."""
+        done = self._lease.adopted_result
+        if done is not None and done.compares_next:
+            self._checked = done.checked
+        elif opened := self._planner.begin():
+            return opened
+        else:
+            self._checked = self._gate.judge_nothing()
+        return self._planner.begin_comparison(self._checked)
+
+    def _compare(self, opened: OpenLoad) -> SliceResult | None:
+        """Read keys until they end, or the slice does, then land the deletes that were found; what was compared and the
+        deletes commit together. None once the comparison has ended."""
+        files, cut = KeyComparison(
+            self._home, self._destination, self._lease, self._planner, self._reader, opened
+        ).find_gone()
+        if cut is Cut.CANCELLED:
+            self._discard()
+        elif files:
+            self._destination.publish(self._lease, files, position=None, last=cut is None)
+        elif cut is None:
+            self._lease.finish()
+        else:
+            self._lease.write_changes()
+        return self._stopped(cut)
 
     def _take_over(self, *, resumable: bool) -> None:
         """Own the table, and continue the open load, or drop it: where it cannot be resumed, has begun in another

@@ -17,6 +17,9 @@ from hygge_engine.watermark import Boundary, CursorType
 Position = list[str]
 
 
+# Keys that a source is asked for in one statement.
+KEYS_AT_ONCE = 200
+
 # Which texts a source treats as equal, though a destination distinguishes them: those that differ in trailing blanks,
 # or in case too; turkic: dotless and dotted i differ. Empty: none that is known.
 Folding = Literal["", "blanks", "case", "turkic"]
@@ -191,6 +194,22 @@ class Divides(Protocol):
         At most ``parts``; None: as many as the home's settings want for this window, none where they do not divide.
         What a position of a share's batch leaves is of that share alone. Raises what `Home.read` raises before its
         first row.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsKeys(Protocol):
+    """What a home may offer besides whose source can be asked for keys without the rows (`deletes.compare`)."""
+
+    def read_keys(self, columns: Sequence[str], after: Position | None = None) -> Generator[Batch]:
+        """Yield these columns, in this order and no others, of all rows after a position, as `Home.read` does."""
+        ...
+
+    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of the source, in the columns of ``keys``, that have one of these keys now, by its own comparison.
+
+        ``keys`` are `KEYS_AT_ONCE` at most. Whatever is not among the result was not there when the source was asked.
         """
         ...
 

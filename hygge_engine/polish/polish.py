@@ -6,7 +6,7 @@ Columns that are only dropped or renamed stay the arrays that they are; where no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -84,6 +84,15 @@ class Polish:
             made[number] if number in made else _plain(each, rows, stamp) for number, each in enumerate(self.columns)
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.table.schema)
+
+    def narrowed(self, names: Sequence[str]) -> Polish:
+        """The same for rows of which these landed columns alone are made, in this order."""
+        chosen = tuple(column for name in names for column in self.table.columns if column.name == name)
+        table = replace(self.table, columns=chosen)
+        if self.is_plain:
+            return Polish(table, table)
+        columns = tuple(each for name in names for each in self.columns if each.column.name == name)
+        return Polish(self.source, table, columns)
 
     def landed_name(self, name: str) -> str | None:
         """The landed column that a setting names, spelt as it lands: by its name there, else by the source's."""

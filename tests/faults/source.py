@@ -206,6 +206,14 @@ class SourceHome:
             id_, _, modified = part[-1]
             yield Batch(self._batch(part), [str(id_)] if window.lower is None else [str(modified), str(id_)])
 
+    def read_keys(self, columns: Sequence[str], after: Position | None = None) -> Generator[Batch]:
+        for batch in self.read(ReadWindow(), after):
+            yield Batch(batch.rows.select(list(columns)), batch.position)
+
+    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        there = self._source.content.rows
+        return pa.RecordBatch.from_pylist([key for key in keys.to_pylist() if key["id"] in there], schema=keys.schema)
+
     def _read_range(self, window: ReadWindow, after: Position) -> Generator[Batch]:
         _, begin, end = after
         tracks = window.cursor == CHANGE_TRACKING

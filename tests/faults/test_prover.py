@@ -16,18 +16,19 @@ from tests.faults.prover.schedules import lake_of
 # Points of each scenario, from its middle; ``make faults`` tries them all.
 POINTS = 1
 
-# Of divided tables, of reloads by difference and of histories, which have as many scenarios as all others together, so
-# few: random schedules have some of the first besides.
+# Of divided tables, of reloads by difference, of histories and of comparisons of keys, which have as many scenarios
+# as all others together, so few: random schedules have some of the first and the last besides.
 FEW = (
     "difference, reload in slices: killed",
     "difference, increment in slices: killed",
     "history, reload in slices: killed",
+    "comparing, rows lost in slices: asleep while others load",
     "divided, initial in slices: awake while delivered again",
     "divided, reload: killed",
     "divided, initial: asleep while others load",
 )
 # Of the others every second: what is done to a load is nearly the same for each kind of load.
-_MANY = ("divided, ", "difference, ", "history, ", "tracked, history, ")
+_MANY = ("divided, ", "difference, ", "history, ", "comparing, ", "tracked, history, ")
 SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith(_MANY)][::2] + list(FEW)
 
 # One seed on each kind of lake (`schedules.lake_of`).

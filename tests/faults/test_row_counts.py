@@ -17,9 +17,9 @@ from hygge_engine.homes.base import Batch, HighWater, Position, ReadWindow
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.row_counts import RowCounts, counts_of
-from tests.faults.test_reloads import ReloadWorld
 from tests.faults.world import FragileLake
 from tests.support.hostile_table import BATCH_ROWS, KEYS, HostileTable
+from tests.support.reload_world import ReloadWorld
 
 # A killed attempt leaves its files open.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")

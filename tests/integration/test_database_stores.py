@@ -113,6 +113,23 @@ def test_a_reload_by_difference_lands_what_differs_and_says_where_it_cannot(ware
     assert len(warehouse.tables()) == 3
 
 
+def test_rows_that_the_source_has_lost_are_found_by_their_keys(warehouse: DatabaseWarehouse) -> None:
+    warehouse.more = "deletes: { compare: true, every: 0 }\n"
+    warehouse.source.put(1, 2, 3, 4, 5)
+    warehouse.load()
+    warehouse.source.put(2, 6)
+    warehouse.source.remove(1, 5)
+    told = warehouse.run("some", "incremental", slice_minutes=1e-9)
+    assert (told.rows, told.rows_deleted, told.message) == (4, 2, "keys compared: 2 of 6 rows deleted")
+    assert warehouse.rows() == warehouse.source.rows
+    warehouse.source.remove(2, 3, 4, 6)
+    assert "reloaded by difference: 0 new or changed, 4 deleted" in warehouse.run("all", "incremental").message
+    assert warehouse.rows() == []
+    warehouse.source.put(1)
+    warehouse.load()
+    assert warehouse.rows() == warehouse.source.rows
+
+
 def test_a_difference_respells_a_key_that_the_database_takes_for_the_same(warehouse: DatabaseWarehouse) -> None:
     table = HostileTable(((pa.string(), lambda number: "aA"[number]),))
     warehouse.home = cast("Any", table)

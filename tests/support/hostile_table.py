@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -41,12 +41,14 @@ KEYS: Mapping[str, tuple[tuple[pa.DataType, Callable[[int], Any]], ...]] = {
 
 @dataclass
 class HostileTable:
-    """Rows by number, which the key is made of; they are read in an order that nobody knows."""
+    """Rows by number, which the key is made of; they are read in an order that nobody knows. Those that are ``hidden``
+    are passed over where keys alone are read, and found nevertheless."""
 
     keys: tuple[tuple[pa.DataType, Callable[[int], Any]], ...]
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     clock: int = 0
     before_batch: Callable[[int], object] = lambda number: None
+    hidden: set[int] = field(default_factory=set)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -62,6 +64,9 @@ class HostileTable:
             "flag": pa.bool_(),
         }
         return pa.schema(names | others)
+
+    def schema_of(self, columns: Sequence[str]) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in columns])
 
     def change(self, random_: random.Random, *numbers: int, silent: bool = False) -> None:
         self.clock += not silent
@@ -94,6 +99,17 @@ class HostileTable:
 
     def count_at(self, cursor: str, value: str) -> int:
         return sum(row["modified"] == int(value) for row in self.rows.values())
+
+    def read_keys(self, columns: Sequence[str], after: Position | None = None) -> Generator[Batch]:
+        passed_over = self.table(sorted(self.hidden & set(self.rows))).select(list(columns)).to_pylist()
+        for batch in self.read(ReadWindow(), after):
+            rows = [row for row in batch.rows.select(list(columns)).to_pylist() if row not in passed_over]
+            yield Batch(pa.RecordBatch.from_pylist(rows, schema=self.schema_of(columns)), batch.position)
+
+    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        wanted = {repr(key) for key in keys.to_pylist()}
+        there = self.table(list(self.rows)).select(keys.schema.names).to_pylist()
+        return pa.RecordBatch.from_pylist([key for key in there if repr(key) in wanted], schema=keys.schema)
 
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
         lower = int(window.lower) if window.lower is not None else -1

@@ -12,7 +12,13 @@ import pytest
 from hygge_engine.project.models.documents import EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.project.models.project import JournalSettings, Options, SchemaChangesSettings, WatermarkSettings
+from hygge_engine.project.models.project import (
+    DeletesSettings,
+    JournalSettings,
+    Options,
+    SchemaChangesSettings,
+    WatermarkSettings,
+)
 from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 from hygge_engine.project.publishing.schema import generate_schemas
 
@@ -26,6 +32,7 @@ HEADINGS: dict[str, list[type[Settings]]] = {
     "### journal": [JournalSettings],
     "## flow.yml": [FlowDocument, EntityDocument],
     "### watermark": [WatermarkSettings],
+    "### deletes": [DeletesSettings],
     "### schema_changes": [SchemaChangesSettings],
     "### polish": [PolishSettings],
     "### expectations": [ExpectationsSettings],

@@ -352,6 +352,49 @@ class MssqlHome:
         with MssqlHome(self._connection, self._settings.model_copy(update=share), self._source, self._throttle) as home:
             yield lambda range_: home.read_range(window, range_)
 
+    def read_keys(self, columns: Sequence[str], after: Position | None = None) -> Generator[Batch]:
+        """These columns alone of all rows after a position, in key order where the source has a key; see
+        `hygge_engine.homes.base.ListsKeys`."""
+        return self._patiently(KeyRange(after), lambda left: self._read_keys(columns, left))
+
+    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows that have one of these keys now, see `hygge_engine.homes.base.ListsKeys`. Raises HomeUnavailable for
+        a response that no question of keys has."""
+        columns = [self._column(name) for name in keys.schema.names]
+        texts = [[to_text(column, value) for value in keys.column(column.name).to_pylist()] for column in columns]
+        parameters: list[Parameter] = []
+        wanted = [f"({compare(columns, '=', list(key), parameters)})" for key in zip(*texts, strict=True)]
+        source, selected = self._described(), self._with_key(columns)
+        selection, condition = self._selection(source.sql, selected), " OR ".join(wanted)
+        sql = select(", ".join(selection.expressions), source.sql, condition, self._key)
+        statement = Statement(sql, parameters, source.sql, condition)
+        found: list[pa.RecordBatch] = []
+        for rows, _ in self._fetch(statement, selected, self._schema_of(selected)):
+            found.append(rows.select(keys.schema.names))
+            if sum(each.num_rows for each in found) > 2 * keys.num_rows:
+                raise HomeUnavailable(
+                    f"{source.name}: the server was asked for {keys.num_rows} keys, and sends more than twice as many "
+                    f"rows: by ({', '.join(keys.schema.names)}) it does not identify rows."
+                )
+        table = pa.Table.from_batches(found, pa.schema([self._schema_of(columns).field(n) for n in keys.schema.names]))
+        return next(iter(table.combine_chunks().to_batches()), keys.slice(0, 0))
+
+    def _read_keys(self, columns: Sequence[str], range_: KeyRange) -> Generator[Batch]:
+        if range_.after and self._settings.key:
+            self._check_alone(range_.after)
+        source, selected = self._described(), self._with_key([self._column(name) for name in columns])
+        statement = read_statement(self._selection(source.sql, selected), ReadWindow(), None, range_)
+        for rows, position in self._fetch(statement, selected, self._schema_of(selected)):
+            yield Batch(rows.select(list(columns)), position)
+            del rows
+
+    def _with_key(self, columns: Sequence[SourceColumn]) -> list[SourceColumn]:
+        """Columns, and those of the source's key, after which reading continues."""
+        return [*columns, *(column for column in self._key if column not in columns)]
+
+    def _schema_of(self, columns: Sequence[SourceColumn]) -> pa.Schema:
+        return pa.schema([pa.field(column.name, arrow_type(column)) for column in columns])
+
     def read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
         """The window's rows in one range of the key, in its order; see `read`."""
         return self._patiently(range_, lambda left: self._read_range(window, left))

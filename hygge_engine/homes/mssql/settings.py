@@ -298,6 +298,12 @@ class MssqlHomeSettings(HomeSettings):
     def tracks_changes(self) -> bool:
         return self.table is not None
 
+    def cannot_list_keys(self, surroundings: Surroundings) -> str:
+        connection = surroundings.connections.get(self.connection)
+        if isinstance(connection, MssqlConnection) and connection.application_intent != "read_write":
+            return "a readable secondary may lack rows that have landed from another one"
+        return ""
+
     @property
     def readers_on_trial(self) -> bool:
         """Whether the number of readers was not set: all but one are given back where they do not help."""

@@ -29,6 +29,7 @@ class DefaultsDocument(Settings):
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
+    deletes: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
     polish: dict[str, Any] | None = None
     expectations: dict[str, Any] | None = None
@@ -45,6 +46,7 @@ class FlowDocument(Settings):
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
+    deletes: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
     journal: dict[str, Any] | None = None
     polish: dict[str, Any] | None = None
@@ -62,6 +64,7 @@ class EntityDocument(Settings):
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
+    deletes: dict[str, Any] | None = None
     schema_changes: dict[str, Any] | None = None
     polish: dict[str, Any] | None = None
     expectations: dict[str, Any] | None = None

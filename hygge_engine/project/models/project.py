@@ -195,9 +195,21 @@ class SchemaChangesSettings(Settings):
     retyped: Literal["fail", "rebuild"] = "fail"
 
 
+class DeletesSettings(Settings):
+    """``deletes``: how increments learn of rows that the source has deleted, where nothing lists them.
+
+    With ``compare`` the keys of all rows are read ``every`` so often (seconds, or text such as ``1d``) after an
+    increment, and compared with what has landed; rows that are gone are deleted.
+    """
+
+    compare: bool = False
+    every: Duration = 86_400.0
+
+
 # The sections that an entity may do without, by name; each is inherited key by key.
 OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
     "watermark": WatermarkSettings,
+    "deletes": DeletesSettings,
     "schema_changes": SchemaChangesSettings,
     "polish": PolishSettings,
     "expectations": ExpectationsSettings,
@@ -224,6 +236,7 @@ class Entity:
     reload: Reload = "drop"
     history: History = "none"
     history_of: str = ""
+    deletes: DeletesSettings = field(default_factory=DeletesSettings)
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -239,7 +252,8 @@ class Entity:
     def with_history(self, store: StoreSettings) -> Entity:
         """The entity beside this one that lands each version of its rows in ``store``.
 
-        Its table is never made anew, so that no change of columns may ask for that.
+        Its table is never made anew, so that no change of columns may ask for that. Its keys are not the source's, so
+        that they are not compared.
         """
         changes = self.schema_changes
         kept = changes.model_copy(
@@ -253,6 +267,7 @@ class Entity:
             reload="difference",
             history="none",
             history_of=self.name,
+            deletes=DeletesSettings(),
         )
 
     def with_connections(self, count: int) -> Entity:
@@ -353,7 +368,8 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "schema_changes": dump_settings(entity.schema_changes),
         "polish": dump_settings(entity.polish) if entity.polish else None,
         "expectations": dump_settings(entity.expectations) if entity.expectations else None,
-        # Left out as long as it is the default: loads that an earlier version has planned go on.
+        # Left out as long as they are the defaults: loads that an earlier version has planned go on.
         **({"reload": entity.reload} if entity.reload != "drop" else {}),
         **({"history_of": entity.history_of} if entity.history_of else {}),
+        **({"deletes": dump_settings(entity.deletes)} if entity.deletes != DeletesSettings() else {}),
     }

@@ -159,6 +159,11 @@ class HomeSettings(Settings):
         """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` applies."""
         return False
 
+    def cannot_list_keys(self, surroundings: Surroundings) -> str:
+        """Why the keys of its rows cannot be read without the rows, and looked up, as ``deletes.compare`` requires; as
+        a clause, empty where they can."""
+        return "this home does not read keys alone"
+
     def has_file_times(self) -> bool:
         """Whether its rows are in files with a time of last change, so that ``watermark.file_modified``
         applies."""
@@ -231,7 +236,8 @@ class StoreSettings(Settings):
         return False
 
     def compares(self) -> bool:
-        """Whether a reload can land what differs from what has landed, as ``reload: difference`` requires."""
+        """Whether what has landed can be compared with the source, as ``reload: difference`` and ``deletes.compare``
+        require."""
         return False
 
     def of_history(self, entity: str) -> Self | None:

@@ -87,6 +87,8 @@ class CrossSectionRules:
             self._check_file_modified(entity, watermark)
         if entity.reload == "difference" and not entity.store.compares():
             self._refuse_difference(item, inherited)
+        if entity.deletes.compare and entity.effective_run_type == "incremental":
+            self._check_deletes(entity, item, inherited)
         self._add_landing(entity, item, store)
 
     def history_of(self, entity: Entity, item: EntityTree, inherited: MappingNode) -> Entity | None:
@@ -292,6 +294,24 @@ class CrossSectionRules:
             message = "`history: versions` compares the rows of a table, and files may hold several versions of a row"
             expected, hint = "`history: none`, or a home of tables", ""
         self._problems.add(place.problem(message, expected=expected, hint=hint))
+
+    def _check_deletes(self, entity: Entity, item: EntityTree, inherited: MappingNode) -> None:
+        if entity.watermark is not None and entity.watermark.change_tracking:
+            why = "Change Tracking lists deleted rows by itself"
+        elif not entity.store.compares():
+            why = "this store does not replace and delete rows by key"
+        else:
+            why = entity.home.cannot_list_keys(self._surroundings)
+        if why:
+            place: Node = item.tree.get("deletes") or inherited.get("deletes") or item.place
+            self._problems.add(
+                place.problem(
+                    f"`deletes.compare` compares keys of the source with what has landed, and {why}",
+                    expected="a table, view or query of SQL Server without Change Tracking, read from its primary, and "
+                    "a store that deletes rows by key: Open Mirroring with `row_marker: 4`, SQLite, SQL Server",
+                    hint="`deletes: null` in the entity takes an inherited section away.",
+                )
+            )
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)

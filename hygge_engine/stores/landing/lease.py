@@ -132,13 +132,13 @@ class TableLease(ABC):
     def own_result(self) -> Finished | None:
         """The totals of this very load, where an earlier attempt has finished it already."""
         done = self._result
-        return None if done is None or done.of_adopted_load else done
+        return None if done is None or done.is_partial else done
 
     @property
     def adopted_result(self) -> Finished | None:
-        """What this load has landed of a load that it had adopted, where its own share is still to come."""
+        """What this load has landed of a load that it had adopted, or of its own increment, where more is to come."""
         done = self._result
-        return done if done is not None and done.of_adopted_load else None
+        return done if done is not None and done.is_partial else None
 
     @property
     def _result(self) -> Finished | None:
@@ -364,8 +364,10 @@ class TableLease(ABC):
         return self.state.open
 
     def _end(self, state: LandingState) -> None:
-        """Watermark, totals and ownership in one write. An adopted load's owner continues with its own increment."""
-        self._write(ended(state), keep_owner=self._opened().continued)
+        """Watermark, totals and ownership in one write. An adopted load's owner continues with its own increment, and
+        then perhaps with a comparison."""
+        state = ended(state)
+        self._write(state, keep_owner=state.finished is not None and state.finished.is_partial)
         self.sweep()
 
     def _write(self, state: LandingState, *, keep_owner: bool = True) -> None:

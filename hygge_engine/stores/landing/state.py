@@ -123,15 +123,17 @@ class Shape:
 class Snapshot:
     """Digests of the rows that have landed, for reloads that compare (docs/reloads.md).
 
-    ``made_of`` identifies columns, key, polish and the way that rows are hashed. It is true as long as ``generation``
-    and ``sequence`` are the state's: a commit that knows nothing of it makes it stale. ``files`` are in the order of
-    their commits: of two entries for a key the later one counts.
+    ``made_of`` identifies columns, key, polish and the way that rows are hashed, ``keyed`` all of that but for columns
+    outside of the key (empty where keys alone are never compared). It is true as long as ``generation`` and
+    ``sequence`` are the state's: a commit that knows nothing of it makes it stale. ``files`` are in the order of their
+    commits: of two entries for a key the later one counts.
     """
 
     made_of: str
     generation: int
     sequence: int
     files: tuple[StagedFile, ...] = ()
+    keyed: str = ""
 
     @property
     def entries(self) -> int:
@@ -190,8 +192,16 @@ class OpenLoad:
     # What the digests of its rows are made of (`Snapshot`), empty where none are kept; those that are staged (of a
     # reload: so far); and how many of the snapshot's last files are contained in them.
     made_of: str = ""
+    keyed: str = ""
     digests: tuple[StagedFile, ...] = ()
     folded: int = 0
+    # Looks for rows that the source has lost, and lands their deletes alone: `position` and `keys`, files of their
+    # hashes, are of the keys that have been read, or found, so far; once `all_keys` are, missing ones are looked up.
+    compares: bool = False
+    keys: tuple[StagedFile, ...] = ()
+    all_keys: bool = False
+    # Its load compares next.
+    compares_next: bool = False
     # The source's key columns, and a cursor of texts, with their types and orders, in which `position` and the window
     # mean something; empty where they mean something else, or in documents of earlier versions.
     order: tuple[str, ...] = ()
@@ -224,6 +234,8 @@ class OpenLoad:
         """Whether rows of it may be visible already, or rows before it gone."""
         if self.mode == "reload":
             return self.phase != "staging"
+        if self.compares:
+            return False  # deletes that have landed hold without those that have not
         return self.position is not None or bool(self.intent) or self.is_all_read
 
     @property
@@ -242,6 +254,7 @@ class Finished:
     """The newest load that ended: a redelivered slice of it returns these totals instead of starting over.
 
     ``of_adopted_load``: what ended was another load's, which this one had adopted; its own share is still to come.
+    ``compares_next``: what ended was its increment; the comparison of keys is still to come.
     """
 
     load_id: str
@@ -253,6 +266,12 @@ class Finished:
     checked: ExpectationResult = field(default_factory=ExpectationResult)
     message: str = ""
     counts: RowCounts = UNKNOWN
+    compares_next: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its load has not ended by that."""
+        return self.of_adopted_load or self.compares_next
 
 
 @dataclass(frozen=True)
@@ -275,7 +294,8 @@ class LandingState:
     to the values of columns that do not land as they are, ``newest`` how new those of a column were whose freshness is
     expected. ``went_back`` says how the source was once found to have fallen behind the watermark, so that rows may
     have come that no increment reads; a reload that has ended takes it back. ``snapshot`` are the digests of what has
-    landed, where they are kept.
+    landed, where they are kept; ``compared_at`` (ISO 8601, UTC) is when the newest load began that has compared all of
+    the source with them.
     """
 
     epoch: int = 0
@@ -297,6 +317,7 @@ class LandingState:
     watermark: Watermark | None = None
     went_back: str = ""
     snapshot: Snapshot | None = None
+    compared_at: str = ""
     owner: Owner | None = None
     open: OpenLoad | None = None
     set_aside: OpenLoad | None = None
@@ -311,7 +332,7 @@ class LandingState:
     def staged_paths(self) -> set[str]:
         """Staged files that may still become visible, and those of digests, which stay where they were staged."""
         loads = [opened for opened in (self.open, self.set_aside) if opened is not None]
-        named = [file for opened in loads for file in (*opened.staged, *opened.intent, *opened.digests)]
+        named = [file for opened in loads for file in (*opened.staged, *opened.intent, *opened.digests, *opened.keys)]
         return {file.staged for file in (*named, *(self.snapshot.files if self.snapshot is not None else ()))}
 
     @property
@@ -354,6 +375,7 @@ class LandingState:
             [file.final for file in opened.intent],
             opened.after_intent,
             *([asdict(opened.divided)] if opened.divided is not None else []),
+            *([len(opened.keys), opened.all_keys] if opened.compares else []),
         ]
         return digest_of([self.generation, self.next_sequence, under_way])
 
@@ -386,11 +408,16 @@ class LandingState:
                 if not opened["made_of"]:
                     for name in ("made_of", "difference", "digests", "folded"):  # nor digests
                         del opened[name]
+                _leave_out(opened, "keyed", "compares", "keys", "all_keys", "compares_next")
         if value["snapshot"] is None:
             del value["snapshot"]
+        else:
+            _leave_out(value["snapshot"], "keyed")
+        _leave_out(value, "compared_at")
         if value["finished"] is not None:
             value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
             _hide_counts(value["finished"])
+            _leave_out(value["finished"], "compares_next")
         return json.dumps({"format": FORMAT, "nonce": nonce, **value}, indent=1).encode()
 
     @classmethod
@@ -424,6 +451,13 @@ class LandingState:
                 f"{name} cannot be read: {document_fault(error)}",
                 hint=f"Restore it from a copy. Where there is none, {replace_it}",
             ) from error
+
+
+def _leave_out(document: dict[str, Any], *names: str) -> None:
+    """Remove what says nothing: earlier versions do not know it."""
+    for name in names:
+        if not document[name]:
+            del document[name]
 
 
 def _check_numbers(state: LandingState) -> None:
@@ -515,6 +549,7 @@ def _decode(value: dict[str, Any]) -> LandingState:
                 "staged": files(entry["staged"]),
                 "intent": files(entry["intent"]),
                 "digests": files(entry.get("digests", [])),
+                "keys": files(entry.get("keys", [])),
                 "checked": checked_from_json(entry.get("checked")),
                 "order": tuple(entry.get("order", ())),
                 "before": shape(entry.get("before")),

@@ -8,6 +8,9 @@ from hygge_engine.errors import LandingBroken
 from hygge_engine.row_counts import NOTHING_LANDED, UNKNOWN, RowCounts
 from hygge_engine.stores.landing.state import Finished, LandingState, Mode, OpenLoad, Snapshot, with_open
 
+# In place of columns in what a snapshot is made of: of several, one after another.
+SEVERAL_SHAPES = "several shapes"
+
 
 def committed(state: LandingState) -> LandingState:
     """The state once the files of its intent are visible."""
@@ -20,8 +23,14 @@ def committed(state: LandingState) -> LandingState:
     if divided is not None:
         divided = replace(divided, published=divided.published + len(published))
     rows = sum(file.rows for file in published)
+    mark = state.watermark
+    if opened.compares and mark is not None and published:
+        # A row that was deleted may come back as it was: what is known of rows at the watermark must not leave it out.
+        mark = replace(mark, ties=0, boundary=None)
     return with_open(
-        counted(replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened)), rows),
+        counted(
+            replace(state, next_sequence=sequence, snapshot=_snapshot_at(sequence, state, opened), watermark=mark), rows
+        ),
         intent=(),
         after_intent=None,
         position=opened.after_intent,
@@ -51,13 +60,16 @@ def counted(state: LandingState, rows: int) -> LandingState:
 
 def _snapshot_at(sequence: int, state: LandingState, opened: OpenLoad) -> Snapshot | None:
     """The digests of what has landed once the intent of an open load is visible; None where some are missing."""
-    before = Snapshot(opened.made_of, state.generation, state.next_sequence)
+    before = Snapshot(opened.made_of, state.generation, state.next_sequence, keyed=opened.keyed)
     if opened.mode != "reload" and state.has_history:
-        before = state.true_snapshot or replace(before, made_of="")
-    if not opened.made_of or before.made_of != opened.made_of:
+        before = state.true_snapshot or replace(before, made_of="", keyed="")
+    made_of, is_of_these_rows = opened.made_of, before.made_of == opened.made_of
+    if not made_of or not (is_of_these_rows or (opened.keyed and before.keyed == opened.keyed)):
         return None
+    if not is_of_these_rows:
+        made_of = f"{made_of.partition('/')[0]}/{SEVERAL_SHAPES}"  # its keys alone can be compared
     kept = before.files[: len(before.files) - opened.folded]
-    return replace(before, sequence=sequence, files=(*kept, *opened.digests))
+    return replace(before, made_of=made_of, keyed=opened.keyed, sequence=sequence, files=(*kept, *opened.digests))
 
 
 def ended(state: LandingState) -> LandingState:
@@ -69,6 +81,7 @@ def ended(state: LandingState) -> LandingState:
     if opened.upper is not None and opened.upper.value is not None and not opened.backfill:
         reached = replace(opened.upper, boundary=opened.boundary or opened.upper.boundary)
     kept = None if opened.mode == "reload" else state.watermark
+    compares = opened.compares or (opened.made_of != "" and opened.mode != "changes")
     newest = ({} if opened.mode == "reload" else state.newest) | opened.checked.newest
     handed_over_at = "" if opened.mode == "reload" and not opened.handed_over else state.handed_over_at
     return replace(
@@ -80,6 +93,7 @@ def ended(state: LandingState) -> LandingState:
         newest=newest,
         handed_over_at=handed_over_at,
         went_back="" if opened.mode == "reload" else state.went_back,
+        compared_at=opened.started if compares else state.compared_at,
     )
 
 
@@ -95,6 +109,7 @@ def totals_of(opened: OpenLoad) -> Finished:
         opened.checked,
         opened.message,
         opened.counts,
+        opened.compares_next and not opened.continued,
     )
 
 

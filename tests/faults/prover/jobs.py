@@ -46,7 +46,8 @@ class Job:
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
     ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
     bounds of the rows that are loaded again; without any it is an ordinary load.
-    ``difference``: reloads land what differs. A table is divided into ``ranges``.
+    ``difference``: reloads land what differs. ``compares``: each increment is followed by a comparison of keys. A table
+    is divided into ``ranges``.
     With ``closing`` its slices only let go of the table, as those of a cancelled load do. ``clock`` is how far the
     prover has moved the time on, in seconds.
     """
@@ -67,6 +68,7 @@ class Job:
     difference: bool = False
     ranges: int = 0
     clock: float = 0.0
+    compares: bool = False
 
 
 def is_final(answer: dict[str, Any]) -> bool:

@@ -18,9 +18,11 @@ from tests.faults.prover.scenario import (
     INITIAL,
     LOCAL,
     LONG_RELOAD,
+    LOST,
     MIRROR_LAKES,
     NEXT_CASES,
     ONELAKE,
+    ONLY_LOST,
     OPEN_WINDOW,
     REBUILD,
     RELOAD,
@@ -506,6 +508,31 @@ def _history_scenarios() -> Iterator[Scenario]:
         yield following(landing_in("history", cancelled_between(case)))
 
 
+def comparing(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
+    """A scenario whose increments are followed by comparisons of keys."""
+
+    def world(point: Point) -> dict[str, Any]:
+        return {**scenario.world(point), "compares": True}
+
+    return replace(scenario, name=f"comparing, {scenario.name}", lakes=lakes, world=world)
+
+
+def _comparing_scenarios() -> Iterator[Scenario]:
+    yield comparing(killed(LOST), MIRROR_LAKES)
+    for case in (LOST.sliced, ONLY_LOST, ONLY_LOST.sliced, INITIAL.sliced):
+        yield comparing(killed(case))
+    for fault in (abandoned, asleep_while_delivered_again, asleep_while_others_load, cancelled, cancelled_between):
+        yield comparing(fault(LOST.sliced))
+        yield comparing(fault(ONLY_LOST))
+    for fault in (given_up_over, reloaded_over, beside_a_window, reshaped, awake_in_a_reload):
+        yield comparing(fault(LOST.sliced))
+    yield comparing(misled(LOST), ONELAKE)
+    yield comparing(misled_for_good(LOST.sliced))
+    yield comparing(purged(LOST.sliced))
+    yield comparing(killed_twice(LOST))
+    yield comparing(awake_again(LOST.sliced, stride=3))
+
+
 def divided(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
     """A scenario whose loads are read in ranges where they can be."""
 
@@ -573,5 +600,6 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *_tracked_scenarios(),
     *_difference_scenarios(),
     *_history_scenarios(),
+    *_comparing_scenarios(),
     *_divided_scenarios(),
 )

@@ -138,6 +138,19 @@ def _prepare_tracked(world: ProverWorld) -> None:
     world.source.remove(3)
 
 
+def _prepare_lost(world: ProverWorld) -> None:
+    world.source.put(*range(6))
+    world.load("incremental", unobserved=True)
+    world.source.put(1, 3, 7)
+    world.source.remove(0, 2, 5)
+
+
+def _prepare_only_lost(world: ProverWorld) -> None:
+    world.source.put(*range(5))
+    world.load("incremental", unobserved=True)
+    world.source.remove(0, 2)
+
+
 def _prepare_changes(world: ProverWorld) -> None:
     world.source.put(1, 3, 7)
 
@@ -186,6 +199,8 @@ OPEN_WINDOW = Case("open window", "incremental", _prepare_window, window=("2", "
 GOING_BACK = Case("going back", "incremental", _prepare_restored)
 REBUILD = Case("rebuild", "incremental", _prepare_retyped)
 TRACKED_CHANGES = Case("changes", "incremental", _prepare_tracked)
+LOST = Case("rows lost", "incremental", _prepare_lost)
+ONLY_LOST = Case("nothing but rows lost", "incremental", _prepare_only_lost)
 WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
 CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)
 

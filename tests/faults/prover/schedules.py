@@ -39,7 +39,7 @@ def world_options(seed: int) -> dict[str, Any]:
     """The kind of world that a seed lives in."""
     chance = random.Random(f"world {seed}")
     store = chance.choice(("open_mirroring", "open_mirroring", "open_mirroring", "parquet"))
-    return {
+    options: dict[str, Any] = {
         "store": store,
         "seed": seed,
         "ticks": chance.choice(("always", "sometimes", "sometimes", "late")),
@@ -49,6 +49,8 @@ def world_options(seed: int) -> dict[str, Any]:
         "tracked": chance.random() < 0.3 and store == "open_mirroring",
         "ranges": chance.choice((0, 0, 3)),
     }
+    compares = chance.random() < 0.3 and store == "open_mirroring" and not options["tracked"]
+    return {**options, "compares": compares}
 
 
 class Schedule:
@@ -58,7 +60,7 @@ class Schedule:
         self._world = world
         self._random = random.Random(f"schedule {seed}")
         self._workers: list[Worker] = []
-        # A watermark sees no deletes: where rows are deleted, a reload has the last word, or Change Tracking.
+        # A watermark sees no deletes: where rows are deleted, a reload has the last word, or what sees them.
         self._deletes = self._random.random() < 0.5
         self._fresh_id = IDS
         steps: dict[Callable[[], None], int] = {
@@ -85,7 +87,8 @@ class Schedule:
             world.expire()
             world.finish(load)
         world.expire()
-        world.load("full_drop" if self._deletes and not world.tracked else None)
+        sees_deletes = world.tracked or world.compares
+        world.load("full_drop" if self._deletes and not sees_deletes else None)
         world.check(rows_once=False)
 
     @property

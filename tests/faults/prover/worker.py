@@ -29,6 +29,7 @@ from hygge_engine.lake.settings import LakeSettings
 from hygge_engine.orchestration.activities import Activities
 from hygge_engine.orchestration.places import place_of
 from hygge_engine.project.models.project import (
+    DeletesSettings,
     Entity,
     Flow,
     JournalSettings,
@@ -168,6 +169,7 @@ def _project(job: Job, settings: StoreSettings) -> Project:
         watermark,
         changes,
         reload="difference" if job.difference else "drop",
+        deletes=DeletesSettings(compare=job.compares, every=0),
     )
     if job.store == "history":
         # Under the names that the table of another world has.

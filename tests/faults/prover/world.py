@@ -73,7 +73,8 @@ class Load:
 
 class ProverWorld:
     """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking,
-    ``difference`` whether reloads land what differs; loads that can be are divided into ``ranges``. ``ticks``: whether
+    ``difference`` whether reloads land what differs, ``compares`` whether each increment is followed by a comparison of
+    keys; loads that can be are divided into ``ranges``. ``ticks``: whether
     readers, the replicator among them, look after every operation, after some, or only when all is over. With ``purge``
     the replicator deletes processed files at once instead of after a week."""
 
@@ -85,6 +86,7 @@ class ProverWorld:
         store: StoreKind = "open_mirroring",
         tracked: bool = False,
         difference: bool = False,
+        compares: bool = False,
         run_type: RunType = "incremental",
         slice_minutes: float = ONE_SLICE,
         mirror_journal: bool = False,
@@ -110,6 +112,7 @@ class ProverWorld:
         self.store: StoreKind = store
         self.tracked = tracked
         self.difference = difference
+        self.compares = compares
         self.ranges = ranges
         self.journal_root = journal_root_of(self.place, store)
         self.table = self._open_table()
@@ -163,6 +166,7 @@ class ProverWorld:
                 self.difference,
                 self.ranges,
                 self.clock_seconds,
+                self.compares,
             )
         )
 
