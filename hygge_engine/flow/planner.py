@@ -61,7 +61,7 @@ from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.row_counts import NOTHING_LANDED
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
-from hygge_engine.stores.landing.settled import check_format
+from hygge_engine.stores.landing.settled import RELOAD, check_format
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, Mode, OpenLoad
 from hygge_engine.stores.landing.transitions import mode_of
 from hygge_engine.watermark import Watermark
@@ -355,6 +355,14 @@ class LoadPlanner:
         division, by_these = opened.divided, ("", made_for(self._entity, self._lease.file_format))
         if division is not None and (division.made_for not in by_these or self._lease.began_otherwise):
             return True  # what is staged was judged, or written, by other settings
+        if self._would_double(opened):
+            if not opened.has_landed:
+                return True
+            raise CursorUnusable(
+                "a load that is under way reads rows again, and by the store's settings as they are now they would not "
+                "replace those that have landed",
+                hint=f"Restore row_marker until that load has ended, or {RELOAD}",
+            )
         if not opened.has_landed and opened.divided is None and self._is_bounded_anew(opened):
             return True
         polish, state = self.polish(), self._lease.state
@@ -366,6 +374,13 @@ class LoadPlanner:
         return must_begin_again(
             self._entity, polish, keys, self._lease.author, state, is_backfill=self._task.is_backfill
         )
+
+    def _would_double(self, opened: OpenLoad) -> bool:
+        """Whether an open load reads rows again, or lands what differs, though rows replace each other no more."""
+        settings = self._entity.watermark
+        lags = opened.mode == "changes" and settings is not None and bool(settings.lag_seconds)
+        again = opened.backfill or opened.difference or (opened.unbounded and opened.mode != "reload") or lags
+        return again and not self._destination.merges
 
     def _is_bounded_anew(self, opened: OpenLoad) -> bool:
         """Whether an increment that has landed nothing would have another upper bound now: its own may name a row that

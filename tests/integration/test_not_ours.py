@@ -240,6 +240,28 @@ def test_what_earlier_versions_have_landed_keeps_loading(
     assert warehouse.rows() == warehouse.source.rows
 
 
+@pytest.mark.parametrize(("before", "after"), [("csv", "parquet"), ("parquet", "delta"), ("delta", "ndjson")])
+def test_a_state_that_does_not_say_its_format_is_not_taken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    warehouse = local(tmp_path, monkeypatch, before)
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    (state,) = (tmp_path / "project/out/.hygge_journal/landing").rglob("*.json")
+    forget(state, "landed_in", "file_format", "adopted")
+    there = contents(warehouse.folder)
+    warehouse.settle(after)
+    warehouse.source.put(3)
+    assert f"landed as {before}" in warehouse.run("increment", "incremental").message
+    assert contents(warehouse.folder) == there
+    reloaded = warehouse.run("reload", "full_drop")
+    if "delta" in (before, after):
+        assert ("another table_name" in reloaded.message, contents(warehouse.folder)) == (True, there)
+    else:
+        assert [path.suffix for path in warehouse.folder.iterdir()] == [f".{after}"]
+        assert warehouse.rows() == warehouse.source.rows
+
+
 def test_files_of_two_formats_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = local(tmp_path, monkeypatch, "parquet")
     warehouse.source.put(1, 2)

@@ -65,7 +65,7 @@ class DeltaFilesTable(FilesTable):
                 )
             self._check_unclaimed()
             return []
-        check_format(state, self.places.folder, self.format, reload=reload)
+        check_format(self.with_format(state), self.places.folder, self.format, reload=reload)
         if table is None:
             return []
         if not state.handed_over_at and not self._log.knows(table):

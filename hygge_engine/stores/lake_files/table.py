@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from hygge_engine.stores.base import Adoption, ReadBack
 from hygge_engine.stores.column_names import ColumnNames
 from hygge_engine.stores.folder_table import FolderTable, Places, named
 from hygge_engine.stores.landing.lake_lease import LakeTableLease
+from hygge_engine.stores.landing.settled import DELTA
 from hygge_engine.stores.landing.state import LandingState, extension_of
 from hygge_engine.stores.parquet import ParquetEncoder
 from hygge_engine.stores.staged_writer import Format, StagedFiles
@@ -31,6 +33,9 @@ _FORMATS: dict[str, Format] = {
 
 # The names that `FilesTable.data_file` gives.
 _DATA_FILE = re.compile(r"part-(?P<generation>\d{5,})-(?P<sequence>\d{8,})\.(?P<extension>parquet|csv|ndjson)")
+
+# What their names can end with.
+_EXTENSIONS = ("parquet", "csv", "ndjson")
 
 # What makes a folder a Delta table.
 DELTA_LOG = "_delta_log"
@@ -53,8 +58,10 @@ class FilesTable(FolderTable):
         return self._named(state, sequence, self._extension)
 
     def landed_paths(self, state: LandingState) -> set[str]:
-        extension = extension_of(state.file_format) or self._extension
-        return {self._named(state, number, extension) for number in range(1, state.next_sequence)}
+        """See `FolderTable.landed_paths`; of every kind of files where a state of an earlier version does not say."""
+        extensions = [extension_of(state.file_format)] if state.file_format else _EXTENSIONS
+        numbers = range(1, state.next_sequence)
+        return {self._named(state, number, extension) for extension in extensions for number in numbers}
 
     def claimed(self, name: str) -> bool:
         return _DATA_FILE.fullmatch(name) is not None
@@ -70,12 +77,26 @@ class FilesTable(FolderTable):
         return LandingState(generation=generation, next_sequence=last + 1, file_format=self.format, left_over=left_over)
 
     def check_place(self, state: LandingState, schema: pa.Schema, *, reload: bool) -> list[str]:
+        state = self.with_format(state)
         found = super().check_place(state, schema, reload=reload)
         if reload or not state.has_history:
             self._check_is_no_delta_table()
         if reload:
             self._check_names_are_free(state)
         return found
+
+    def with_format(self, state: LandingState) -> LandingState:
+        """The state with the kind of files that is there, where an earlier version has written it and it does not
+        say."""
+        if state.file_format or not state.has_history or not state.owns(self.places.folder):
+            return state
+        newest = (self._named(state, state.next_sequence - 1, extension) for extension in _EXTENSIONS)
+        kinds = {path.rpartition(".")[2] for path in newest if self.lake.info(path) is not None}
+        if self.lake.info(f"{self.places.folder}/{DELTA_LOG}") is not None:
+            kinds = {DELTA}
+        if not kinds or self.format in kinds:
+            return state
+        return replace(state, file_format=min(kinds))
 
     def drop(self, lease: LakeTableLease) -> bool:
         """See `FolderTable.drop`. Raises NotOurs before anything is deleted where the new files cannot have their
