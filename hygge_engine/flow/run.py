@@ -206,7 +206,7 @@ class _Slice:
                 if found is not None and (upper := self._planner.lowered(opened)):
                     self._lease.stage_changes(upper=upper)
                     opened = replace(opened, upper=upper)
-                cut = self._load(opened)
+                cut = self._load_or_forget(opened)
             except SnapshotUnusable as unusable:
                 self._planner.distrust_snapshot(str(unusable))
                 self._lease.forget_snapshot()
@@ -309,6 +309,15 @@ class _Slice:
             "continue", message=f"{changed.message} Begun again.", not_before=seconds_from_now(CHANGED_PAUSE_SECONDS)
         )
         return replace(result, begun_again=True)
+
+    def _load_or_forget(self, opened: OpenLoad) -> SliceResult | None:
+        """`_load`; where it raises, nothing of what it has noted goes with whatever is written next: neither a renewal
+        nor a release may say of rows that they have landed."""
+        try:
+            return self._load(opened)
+        except BaseException:
+            self._lease.forget_changes()
+            raise
 
     def _load(self, opened: OpenLoad) -> SliceResult | None:
         """Get ahead with the open load. The slice's result where it ends before the load; None where that has ended."""

@@ -59,6 +59,22 @@ def test_a_row_that_changes_while_it_is_compared_is_not_taken_for_gone(
     assert "0 new or changed, 0 deleted, 12 unchanged" in world.run("full_drop")
 
 
+# A file whose making was not confirmed is left to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("lost", range(3, 7))
+def test_nothing_that_a_slice_has_noted_before_it_failed_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    random_ = random.Random(lost)
+    world = ReloadWorld(tmp_path, monkeypatch, "numbers", in_slices=True)
+    world.things.change(random_, *range(5))
+    world.run("incremental")
+    world.things.change(random_, *range(3), silent=True)
+    world.new_lake().lose_answer_at = lost
+    world.is_followed = False
+    assert " 0 deleted" in world.run("full_drop")
+
+
 def test_a_key_that_repeats_beyond_what_a_slice_remembers_is_no_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

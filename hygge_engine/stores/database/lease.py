@@ -116,12 +116,12 @@ class DatabaseTableLease(TableLease):
         new_generation: bool = False,
     ) -> None:
         """Publish and commit in one transaction; the intent is never visible outside."""
-        before, owns_place = self.state, self.owns_place
+        before, written, owns_place = self.state, self._written, self.owns_place
         self._table_id = before.table_id if owns_place else ""
 
         def land() -> LandingFenced | None:
             """Returns what is not to be tried again."""
-            self.state = before
+            self.state, self._written = before, written
             if not owns_place:
                 check_unclaimed(self._database, self._table, self._row.name)
             try:
@@ -140,7 +140,7 @@ class DatabaseTableLease(TableLease):
             if fenced := call_with_retries(land):
                 raise fenced
         except BaseException:
-            self.state = before
+            self.state, self._written = before, written
             raise
         if last:
             self.sweep()

@@ -72,11 +72,13 @@ class TableLease(ABC):
         self._attempt = attempt
         self._owned = False
         self.state = LandingState()
+        # Without what `stage_changes` and its likes have noted since.
+        self._written = self.state
 
     def attach(self) -> Self:
         """Read the state, before anything else is asked of the lease. Raises LandingBusy where another load owns the
         table, LandingUnreadable for a state that cannot be read."""
-        self.state = self._states.read() or LandingState()
+        self.state = self._written = self._states.read() or LandingState()
         owner = self.state.owner
         if owner and owner.load_id != self._load_id and not self._is_free(owner) and not self.own_result:
             raise LandingBusy(f"load {owner.load_id} owns this table until {owner.expires}")
@@ -254,6 +256,10 @@ class TableLease(ABC):
         """Replace fields of the open load with the next write, together with whatever that one says."""
         self.state = with_open(self.state, **changes)
 
+    def forget_changes(self) -> None:
+        """Take back what was to go with the next write: its slice has failed, and the next one notes it anew."""
+        self.state = self._written
+
     def forget_snapshot(self) -> None:
         """Give up the digests of what has landed, with the next write: they cannot be read, or not be believed."""
         self.state = replace(self.state, snapshot=None)
@@ -339,7 +345,7 @@ class TableLease(ABC):
         Its last intent may have been accepted although the response said otherwise, so the state decides, read again.
         """
         self._owned = False
-        self.state = self._states.read() or LandingState()
+        self.state = self._written = self._states.read() or LandingState()
         self.sweep()
 
     def _intent(
@@ -373,7 +379,7 @@ class TableLease(ABC):
     def _write(self, state: LandingState, *, keep_owner: bool = True) -> None:
         if state.open is not None and state.open.has_landed:
             state = replace(state, set_aside=None)  # the reload replaces the old rows: this cannot be undone
-        self.state = self._states.write(self._with_owner(state) if keep_owner else state)
+        self.state = self._written = self._states.write(self._with_owner(state) if keep_owner else state)
 
     def _with_owner(self, state: LandingState) -> LandingState:
         expires = self._now() + timedelta(seconds=OWNERSHIP_SECONDS)
