@@ -6,7 +6,9 @@ from __future__ import annotations
 import random
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import groupby
+from operator import add
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +19,7 @@ from hygge_engine.homes.base import Batch, HighWater, Position, ReadWindow
 from hygge_engine.project.models.project import WatermarkSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.row_counts import RowCounts, counts_of
-from tests.faults.world import FragileLake
+from tests.faults.world import FragileLake, Watching
 from tests.support.hostile_table import BATCH_ROWS, KEYS, HostileTable
 from tests.support.reload_world import ReloadWorld
 
@@ -89,16 +91,23 @@ class CountedWorld(ReloadWorld):
             lake.die_at, lake.die_after = self.random.randrange(1, 25), self.random.random() < 0.5
         return lake
 
-    def counted(self, run_type: str) -> tuple[SliceResult, RowCounts]:
-        """Load, and return what was counted, and by the table itself before and after what should have been."""
+    def counted(self, run_type: str) -> tuple[int, RowCounts, RowCounts]:
+        """Load, now and then after another load that is cancelled, and return how many rows have landed, what was
+        counted, and by the table itself before and after what should have been."""
         self._run_type = cast("Any", run_type)
+        self._loads += 1
+        ended = []
+        if self.random.random() < 0.4:
+            ended.append(self.slice(f"early{self._loads}", watch=Watching(1)))
+            assert ended[0].status in ("cancelled", "done"), ended
         self._deaths = self.random.randrange(4)
         self.new_lake()
-        self._loads += 1
-        result = self.load(f"load{self._loads}")
-        assert result.status == "done", result
+        ended.append(self.load(f"load{self._loads}"))
         self._deaths = 0
         self.new_lake()
+        again = self.slice(f"load{self._loads}", 99)
+        assert [ended[-1].status, again.status] == ["done", "done"], ended
+        assert _counts(ended[-1]) == _counts(again), "the slice was delivered again"
         before, now = self.landed, {number: dict(row) for number, row in self.table.rows.items()}
         if run_type == "full_drop":
             same = sum(number in now and repr(now[number]) == repr(row) for number, row in before.items())
@@ -109,7 +118,11 @@ class CountedWorld(ReloadWorld):
             there = touched & now.keys()
             expected = RowCounts(len(there - before.keys()), len(there & before.keys()), len(touched - there))
         self.landed, self.seen = now, len(self.table.log)
-        return result, expected
+        return sum(result.rows for result in ended), reduce(add, map(_counts, ended)), expected
+
+
+def _counts(result: SliceResult) -> RowCounts:
+    return counts_of(vars(result), result.rows)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -119,15 +132,12 @@ def test_rows_are_told_apart_as_their_source_says_and_counted_once(
     world = CountedWorld(tmp_path, monkeypatch, seed)
     world.entity = replace(world.entity, watermark=WatermarkSettings(change_tracking=True))
     world.table.work(world.random)
-    for number in range(7):
-        result, expected = world.counted("full_drop" if number in (2, 3, 6) else "incremental")
-        found = counts_of(vars(result), result.rows)
+    for number in range(8):
+        rows, found, expected = world.counted("full_drop" if number in (2, 3, 6) else "incremental")
         if number == 0:
             expected = RowCounts(len(world.landed), 0, 0)
-        assert found == expected, result
-        assert found.fits(result.rows), result
-        redelivered = world.slice(f"load{world._loads}", 99)
-        assert counts_of(vars(redelivered), redelivered.rows) == expected, "a slice that is delivered again"
+        assert found == expected, number
+        assert found.fits(rows)
         assert world.read() == sorted(map(repr, world.table.table(list(world.table.rows)).to_pylist()))
         if number != 2:
             world.table.work(world.random)
