@@ -208,9 +208,16 @@ class KeyUnusable(HomeError):
 
 
 class CursorUnusable(HomeError):
-    """The watermark column cannot serve as a cursor; never replaced by a silent full load."""
+    """The watermark column cannot serve as a cursor; never replaced by a silent full load.
+
+    ``unkept``: it is the account of changes, which the source keeps none of now, so that those of this time are lost.
+    """
 
     code = "home.cursor_unusable"
+
+    def __init__(self, message: str, *, hint: str = "", unkept: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.unkept = unkept
 
 
 class BoundUnusable(HomeError):

@@ -36,6 +36,7 @@ from hygge_engine.orchestration.places import JournalPlace, place_of, places_of,
 from hygge_engine.plain_text import counted
 from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.stores.landing.state import LandingState
+from hygge_engine.stores.landing.transitions import taken_over
 from hygge_engine.stores.open_mirroring.checks import (
     ask_replication,
     check_change_data_feed,
@@ -258,7 +259,10 @@ def _check_open_load(project: Project, entity: Entity) -> list[DoctorCheck]:
         since = f"begun {state.open.started}, {state.open.files} files so far"
         if is_at_work(state):
             return [DoctorCheck(name, "ok", f"under way: {since}", "the owner in the landing state")]
-        try_to_go_on(project, entity, state)
+        follows = taken_over(state, reloads=entity.effective_run_type == "full_drop")
+        if follows.open is None:
+            return [DoctorCheck(name, "ok", f"{since}; the next load takes its place", "what it has landed so far")]
+        try_to_go_on(project, entity, follows)
     except HyggeError as error:
         if error.transient:
             return [DoctorCheck(name, "unknown", error.message, how)]

@@ -34,11 +34,14 @@ from hygge_engine.project import Entity, Project, load_project, select
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.state import LandingState, Mode
-from hygge_engine.stores.landing.transitions import mode_of
+from hygge_engine.stores.landing.transitions import mode_of, rolled_forward, taken_over
 from hygge_engine.watermark import Watermark
 
 # How often a table is examined whose loads continue meanwhile.
 LOOKS_LIMIT = 3
+
+# What becomes of an earlier load that has not ended.
+_GOES_ON, _GIVES_WAY = "it is finished first", "this one takes its place"
 
 _MODES = {
     "initial": "first load",
@@ -193,9 +196,9 @@ def _plan_entity(
             if run_type == "incremental":
                 check_settled(destination, state)
             _add_destination(line, destination, state, polish, entity)
-            opened = state.open
-            if opened is not None and run_type == "incremental" and not (opened.mode == "reload" and opened.has_landed):
-                check_fit(project, entity, destination, state, polish)
+            follows = taken_over(state, reloads=run_type == "full_drop")
+            if follows.open is not None and follows.open.mode != "reload":
+                check_fit(project, entity, destination, follows, polish)
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line, state
@@ -299,11 +302,14 @@ def _add_history(
 
 
 def _add_state(line: Line, state: LandingState) -> None:
-    line.mode = mode_of(state, reload=line.run_type == "full_drop")
+    reloads = line.run_type == "full_drop"
+    line.mode = mode_of(state, reload=reloads)
     if line.mode == "changes" and state.watermark is not None:
         line.committed = state.watermark.value or ""
     if state.open is not None:
-        line.warnings.append("an earlier load has not ended; it is finished first")
+        state = rolled_forward(state)
+        gives_way = state.open is not None and taken_over(state, reloads=reloads).open is None
+        line.warnings.append(f"an earlier load has not ended; {_GIVES_WAY if gives_way else _GOES_ON}")
 
 
 def _add_reach(line: Line, reach: Reach | None, entity: Entity) -> None:

@@ -13,7 +13,7 @@ from hygge_engine.flow.claims import author_of
 from hygge_engine.flow.continuing import landed_table, must_begin_again
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.planner import keys_of, look_at_place, window_of
-from hygge_engine.flow.reach import check_kept, forgotten
+from hygge_engine.flow.reach import check_kept, missed
 from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.base import Home, ReadWindow
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -123,8 +123,8 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
     settings = entity.watermark
     if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:
         return False
-    high = home.high_water(settings.cursor)
-    return bool(check_kept(forgotten(home.describe().name, high, opened.lower, state), settings))
+    gap = missed(home.describe().name, home.high_water(settings.cursor), state)
+    return gap is not None and bool(check_kept(gap.text, settings))
 
 
 def _settled_in(destination: Destination[Any]) -> tuple[str, str]:

@@ -43,8 +43,11 @@ from hygge_engine.flow.reach import (
     Reach,
     Verdict,
     check_kept,
-    forgotten,
+    gap_after,
+    has_expired,
+    lost_since,
     lowered,
+    missed,
     not_tracked,
     on_backwards,
     reach_of,
@@ -96,11 +99,12 @@ class LoadPlanner:
         self._notes: list[str] = []
         self._distrusted = ""
         self._fallen: tuple[Verdict, Reach] | None = None
+        self._has_lost = False
 
     @property
     def message(self) -> str:
         """Notes for the journal, empty where there is nothing to say."""
-        return "; ".join(self._notes)
+        return "; ".join(dict.fromkeys(self._notes))
 
     def note(self, text: str) -> None:
         """Say something in the journal."""
@@ -397,13 +401,39 @@ class LoadPlanner:
             return None
         return lowered(self._home, opened, self._entity.watermark)
 
-    def has_expired(self) -> bool:
-        """Whether the open load reads changes of which the source has discarded some, and must be abandoned for a
-        reload. Raises ChangesExpired where the settings want no reload."""
+    def has_lost_changes(self) -> bool:
+        """Whether the source has discarded changes that the open load needs, so that it must be abandoned for a reload.
+        Raises ChangesExpired where the settings want no reload."""
         opened = self._lease.open
-        if not self._tracks_changes or opened is None or opened.mode != "changes" or opened.lower is None:
+        if not self._tracks_changes or opened is None or opened.is_all_read:
             return False
-        return self._is_expired(opened.lower)
+        if opened.mode == "changes":
+            return opened.lower is not None and self._has_gap()
+        return (opened.mode == "initial" or opened.phase == "staging") and self._has_lost_its_bound(opened)
+
+    def _has_lost_its_bound(self, opened: OpenLoad) -> bool:
+        """Whether the versions of the source have gone back behind the one that a whole read began at, or its changes
+        were not kept for a while: they would count on past that version, and nothing would show what was missed.
+
+        Of an initial load that has landed rows it is remembered instead: the next increment then reloads, or fails.
+        """
+        if opened.upper is None or opened.upper.column != CHANGE_TRACKING:
+            return False
+        try:
+            high = self._home.high_water(CHANGE_TRACKING)
+        except CursorUnusable as error:
+            found = error.message.rstrip(".") if error.unkept else ""
+        else:
+            gap = gap_after(self.describe().name, high, opened.upper)
+            found = gap.text if gap is not None and gap.lasts and not has_expired(high, opened.upper) else ""
+        if not found:
+            return False
+        if opened.mode == "initial" and opened.has_landed:
+            self._lease.note_back(found)
+            return False
+        self._notes.append(f"{found}: begun again")
+        self._has_lost = True
+        return True
 
     def landed(self) -> SourceSchema:
         """The polished source with those columns only that the open load lands: others were left out, or have come
@@ -445,7 +475,7 @@ class LoadPlanner:
         if self._task.is_backfill:
             return self._backfill(opened, cursor)
         try:
-            high = self._home.high_water(cursor)
+            high = self._high_water(cursor)
         except CursorUnusable as error:
             if not self.reloads:
                 raise
@@ -456,6 +486,8 @@ class LoadPlanner:
                 f"{counted(high.null_cursors, 'row', verb=HAS)} no {cursor}: "
                 "an incremental load never sees their changes"
             )
+        if mode == "reload" and (lost := lost_since(self._home, self._entity, high, self._lease.state)):
+            self._lease.note_back(lost)  # it may not end, and the next increment would not find it any more
         reach = reach_of(self._home, high, settings, self._mark(cursor, high) if mode == "changes" else None)
         if mode == "changes" and not self._tracks_changes:
             reach = with_memory(reach, settings, self._lease.state)
@@ -511,8 +543,8 @@ class LoadPlanner:
 
     def _back(self, opened: OpenLoad, reach: Reach, verdict: Verdict) -> OpenLoad | None:
         """What follows where the source has fallen behind. Raises CursorMovedBack, and every later increment does, too,
-        until a reload."""
-        if verdict.action == "fail" and reach.lasts:
+        until a reload has ended."""
+        if verdict.action != "skip" and reach.lasts:
             self._lease.note_back(reach.back)
         verdict.check(self.describe().name)
         self._notes.append(verdict.text)
@@ -526,20 +558,34 @@ class LoadPlanner:
     def _must_reload(self) -> bool:
         """Whether changes since the last load are no longer known, and the settings ask for a reload then."""
         mark = self._lease.state.watermark
-        known = self._tracks_changes and mark is not None and mark.column == CHANGE_TRACKING
-        return known and mark is not None and mark.value is not None and self._is_expired(mark.value)
+        known = self._tracks_changes and mark is not None and mark.column == CHANGE_TRACKING and mark.value is not None
+        return self._has_lost or (known and self._has_gap())
 
-    def _is_expired(self, lower: str) -> bool:
-        """Raises ChangesExpired where ``on_expired`` is fail."""
-        settings, high = self._entity.watermark, self._home.high_water(CHANGE_TRACKING)
-        if settings is None:
+    def _has_gap(self) -> bool:
+        """Whether changes that the next slice needs are lost. That is remembered before anything else is done: versions
+        count up, and would soon be within what is known again. Raises ChangesExpired where ``on_expired`` is fail."""
+        settings = self._entity.watermark
+        if settings is None or self._has_lost:
+            return self._has_lost
+        gap = missed(self.describe().name, self._high_water(CHANGE_TRACKING), self._lease.state)
+        if gap is None:
             return False
-        missed = forgotten(self.describe().name, high, lower, self._lease.state)
-        if missed and settings.on_expired == "fail" and not (high.may_lag or self._lease.state.went_back):
-            self._lease.note_back(missed)  # versions count up, and would soon be within what is known again
-        found = check_kept(missed, settings)
-        self._notes += filter(None, [found])
-        return bool(found)
+        if gap.lasts:
+            self._lease.note_back(gap.text)
+        self._notes.append(check_kept(gap.text, settings))
+        self._has_lost = True
+        return True
+
+    def _high_water(self, cursor: str) -> HighWater:
+        """How far a load may read. Remembers where the source keeps no account of its changes, so that some since the
+        last load will be in none. Raises CursorUnusable."""
+        try:
+            return self._home.high_water(cursor)
+        except CursorUnusable as error:
+            mark = self._lease.state.watermark
+            if error.unkept and mark is not None and mark.column == cursor and self._lease.state.has_history:
+                self._lease.note_back(f"changes after version {mark.value} were not kept: {error.message.rstrip('.')}")
+            raise
 
     def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:
         """The requested window, both bounds included; the watermark stays as it is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hygge_engine.errors import ChangesExpired, CursorMovedBack, CursorUnusable, HyggeError
+from hygge_engine.errors import ChangesExpired, CursorMovedBack, CursorUnusable, HomeError, HyggeError
 from hygge_engine.flow.bounds import exact_text
 from hygge_engine.flow.drift import RELOAD_HINT
 from hygge_engine.homes.base import HighWater, Home, ReadWindow
@@ -13,6 +13,7 @@ from hygge_engine.plain_text import HAS, counted
 from hygge_engine.project.models.project import Entity, WatermarkSettings
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.stores.landing.state import LandingState, OpenLoad
+from hygge_engine.stores.landing.transitions import ended, rolled_forward, taken_over
 from hygge_engine.watermark import Watermark
 from hygge_engine.watermark.values import earlier, order_of
 
@@ -43,7 +44,7 @@ def verdict_on(reach: Reach, settings: WatermarkSettings, *, compares: bool) -> 
 
 
 def check_kept(found: str, settings: WatermarkSettings) -> str:
-    """That a table is reloaded whose changes are no longer known, ``found`` as by `forgotten`, as a clause; empty where
+    """That a table is reloaded whose changes are no longer known, ``found`` as by `missed`, as a clause; empty where
     all are. Raises ChangesExpired where the settings want no reload."""
     verdict = on_expired(found, settings)
     if verdict is None:
@@ -53,7 +54,7 @@ def check_kept(found: str, settings: WatermarkSettings) -> str:
 
 
 def on_expired(found: str, settings: WatermarkSettings) -> Verdict | None:
-    """What the settings want where changes are no longer known, ``found`` as by `forgotten`; None where all are."""
+    """What the settings want where changes are no longer known, ``found`` as by `missed`; None where all are."""
     if not found:
         return None
     if settings.on_expired == "reload":
@@ -104,8 +105,18 @@ class Reach:
     unread: str = ""
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Changes that a source does not know any more, as a clause. ``lasts``: they are to be remembered; a copy that
+    lags behind may show it without having lost any."""
+
+    text: str
+    lasts: bool = True
+
+
 def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None:
-    """What the next load of an entity would find, its table being as ``state`` says; None where it reads by no cursor.
+    """What the next load of an entity would find, its table being as ``state`` says, once it has ended or discarded
+    what is open there; None where it reads by no cursor.
 
     Raises HomeError, as that load would.
     """
@@ -113,36 +124,92 @@ def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None
     if settings is None or entity.effective_run_type != "incremental":
         return None
     high = home.high_water(settings.cursor)
-    if state is None or not state.has_history:
+    state = taken_over(rolled_forward(state or LandingState()), reloads=False)
+    opened = state.open
+    if settings.change_tracking and opened is not None and (gap := missed(home.describe().name, high, state)):
+        return replace(reach_of(home, high, settings, None), forgotten=gap.text)
+    if not _will_have_history(state):
         return reach_of(home, high, settings, None)
-    mark, opened = state.watermark, state.open
+    if opened is not None and (settings.change_tracking or opened.mode == "reload"):
+        state = ended(state)
+    mark = state.watermark
     if mark is not None:
         mark.check_cursor(Watermark(settings.cursor, high.type, order=high.order))
     reach = reach_of(home, high, settings, mark)
     if not settings.change_tracking:
         return with_memory(reach, settings, state)
-    if opened is not None and opened.mode == "reload":
-        return reach
-    lower = mark.value if mark is not None else None
-    if opened is not None and opened.lower is not None:
-        lower = opened.lower
-    if lower is None:
+    if mark is None or mark.value is None:
         raise not_tracked()
-    return replace(reach, forgotten=forgotten(home.describe().name, high, lower, state))
+    gap = missed(home.describe().name, high, state)
+    return replace(reach, forgotten=gap.text if gap else "")
 
 
-def forgotten(name: str, high: HighWater, lower: str, state: LandingState) -> str:
-    """Which changes of a source after version ``lower`` are not known any more, as a clause; empty where all are.
+def _will_have_history(state: LandingState) -> bool:
+    """Whether rows have landed once the open load of a table has ended, as far as it has landed or staged any."""
+    opened = state.open
+    if opened is not None and opened.mode == "reload":
+        return bool(opened.staged or opened.divided or opened.rows)
+    return state.has_history or (opened is not None and opened.has_landed)
 
-    Where the table's watermark is of another stretch of kept changes, some between are not known. What an earlier load
-    has missed is missed until a reload, whatever versions have been reached since.
+
+def missed(name: str, high: HighWater, state: LandingState) -> Gap | None:
+    """Which changes of a source that follows Change Tracking the next slice needs and does not find: those of the open
+    load, where it reads changes, else those since the last load; None where it finds all, or needs none.
+
+    What an earlier load has missed is missed until a reload has ended, whatever versions have been reached since.
     """
-    mark = state.watermark
-    goes_on = mark is None or not (mark.since and high.since) or mark.since == high.since
-    if goes_on and Watermark(CHANGE_TRACKING, high.type, lower).is_within(high.oldest, high.value):
-        return f"{state.went_back}, as an earlier load has found" if state.went_back else ""
-    found = f"{name} was loaded up to version {lower}, its changes are known from {high.oldest} to {high.value}"
-    return found if goes_on else f"{found}, and were not kept until version {high.since}"
+    mark, opened = state.watermark, state.open
+    if opened is not None:
+        if opened.mode != "changes" or opened.lower is None:
+            return None
+        mark = replace(mark or Watermark(CHANGE_TRACKING, high.type), value=opened.lower)
+    if mark is not None and (gap := gap_after(name, high, mark)):
+        return gap
+    if opened is not None and opened.upper is not None:  # the rest of its changes, too, if this is no copy that lags
+        gap = gap_after(name, high, opened.upper)
+        if gap is not None and gap.lasts:
+            return gap
+    return Gap(f"{state.went_back}, as an earlier load has found") if state.went_back else None
+
+
+def gap_after(name: str, high: HighWater, mark: Watermark) -> Gap | None:
+    """Which changes after a version are not known any more; None where all are. Where the version is of another stretch
+    of kept changes, some between are not known."""
+    goes_on = not (mark.since and high.since) or mark.since == high.since
+    if goes_on and mark.is_within(high.oldest, high.value):
+        return None
+    text = f"{name} was loaded up to version {mark.value}, its changes are known from {high.oldest} to {high.value}"
+    if not goes_on:
+        text = f"{text}, and were not kept until version {high.since}"
+    return Gap(text, lasts=not (high.may_lag and goes_on and not has_expired(high, mark)))
+
+
+def has_expired(high: HighWater, mark: Watermark) -> bool:
+    """Whether changes after a version have been cleaned up: every later load finds the same."""
+    oldest = Watermark(mark.column, mark.type, high.oldest)
+    return high.oldest is not None and not oldest.is_within(high.oldest, mark.value)
+
+
+def lost_since(home: Home, entity: Entity, high: HighWater, state: LandingState) -> str:
+    """What the source has lost since the last load of an entity, where that is to be remembered until a reload has
+    ended, as a clause; empty where there is nothing, or another cursor counted so far."""
+    mark, settings = state.watermark, entity.watermark
+    if mark is None or mark.value is None or settings is None or not state.has_history:
+        return ""
+    if (mark.column, mark.type, mark.order) != (settings.cursor, high.type, high.order):
+        return ""
+    if settings.change_tracking:
+        gap = gap_after(home.describe().name, high, mark)
+        return gap.text if gap is not None and gap.lasts else ""
+    if settings.on_backwards == "ignore":
+        return ""
+    try:
+        reach = reach_of(home, high, settings, mark)
+    except HomeError as error:
+        if error.transient:
+            raise
+        return ""  # the source cannot compare the watermark any more, and a reload needs none
+    return reach.back if reach.lasts else ""
 
 
 def not_tracked() -> CursorUnusable:

@@ -50,7 +50,7 @@ from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.ranges import RangeLease
 from hygge_engine.stores.landing.settled import check_place
 from hygge_engine.stores.landing.state import ExpectationResult, OpenLoad, StagedFile
-from hygge_engine.stores.landing.transitions import is_resumable
+from hygge_engine.stores.landing.transitions import is_continued
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import Home
@@ -183,7 +183,7 @@ class _Slice:
         if self._lease.open is not None:
             self._take_over(resumable=not self._lease.began_otherwise)
         while not self._lease.own_result:
-            if self._planner.has_expired():
+            if self._planner.has_lost_changes():
                 self._lease.discard(for_reload=True)
             found = self._lease.open
             opened = found or self._begin()
@@ -268,8 +268,7 @@ class _Slice:
                 raise
             self._give_up(broken)
         while (opened := self._lease.open) and not (resumable and self._lease.owns_open):
-            whole = opened.mode == "reload" and opened.phase != "staging"
-            if resumable and is_resumable(opened, self._task.load_id) and (whole or not self._planner.reloads):
+            if resumable and is_continued(opened, self._task.load_id, reloads=self._planner.reloads):
                 self._lease.adopt()
             else:
                 self._discard()

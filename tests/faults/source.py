@@ -81,11 +81,15 @@ class Source:
         """Go back to the beginning of time, with these rows and no others: a truncated table, or a restored one."""
         self._change({**dict.fromkeys(self.content.rows), **{id_: (id_, "restored", 1) for id_ in ids}}, 1)
 
+    def lose(self, *ids: int) -> None:
+        """Remove rows while no changes are kept, and count versions from the beginning, as a restored database does."""
+        self._change(dict.fromkeys(ids), self.clock, kept=False)
+
     def narrow(self) -> None:
         """Give a column another type."""
         self._change({}, self.clock, narrow=True)
 
-    def _change(self, changes: dict[int, Row | None], clock: int, *, narrow: bool = False) -> None:
+    def _change(self, changes: dict[int, Row | None], clock: int, *, narrow: bool = False, kept: bool = True) -> None:
         before = self.content
         version = max(before.versions.values(), default=0) + 1
         rows = {id_: row for id_, row in (before.rows | changes).items() if row is not None}
@@ -94,7 +98,7 @@ class Source:
         document = {
             "clock": clock,
             "rows": list(rows.values()),
-            "versions": list((before.versions | changed).items()),
+            "versions": list((before.versions | changed).items()) if kept else [],
             "narrow": before.narrow or narrow,
         }
         unfinished = self._path.with_suffix(".unfinished")

@@ -51,6 +51,15 @@ def test_a_window_is_read_where_its_bound_was_taken_and_elsewhere_only_once_that
         assert len(read_all(primary, ReadWindow("n", None, "7"))) == 3
 
 
+@pytest.mark.parametrize(("says", "lags"), [("READ_WRITE", False), ("READ_ONLY", True), (None, True)])
+def test_a_database_that_takes_writes_is_no_copy_that_lags(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, says: str | None, lags: bool
+) -> None:
+    monkeypatch.setattr(home_module, "_UPDATEABILITY", f"SELECT {f'N{says!r}' if says else 'NULL'}")
+    with open_secondary(server) as home:
+        assert home.high_water("n").may_lag == lags
+
+
 def test_what_only_a_primary_knows_is_refused_on_a_copy(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_home(server, "dbo.lagging") as home:
         assert home.high_water("v").value

@@ -307,7 +307,7 @@ def _check_table_tracking(session: Session, source: SourceObject, *, needed: boo
     if current is None:
         text, remedy = "off in this database", "ALTER DATABASE … SET CHANGE_TRACKING = ON."
     else:
-        text, remedy = explain_missing_grant(session, source.tracked, source.name)
+        text, remedy, _ = explain_missing_grant(session, source.tracked, source.name)
     if not needed:
         return DoctorCheck("change tracking", "ok", text, how)
     return DoctorCheck("change tracking", "failed", text, how, f"{remedy} Or choose a watermark.column.")

@@ -173,7 +173,7 @@ class MssqlHome:
         value, ties = self._largest(column)
         self._bounded = self._session
         clock = self._clock(column) if kind == "datetime" and value is not None else None
-        lags = self._connection.application_intent != "read_write"
+        lags = self._connection.application_intent != "read_write" and self._updateability() != "READ_WRITE"
         if clock is None or value is None or order_of(value, kind) <= order_of(clock, kind):
             return HighWater(value, kind, ties, nulls, clock=clock, order=column.order, may_lag=lags)
         placeholder, bound = parameter(column, clock)
@@ -424,7 +424,7 @@ class MssqlHome:
         The server may clean up while it is being read, so that its oldest version is compared again at the end.
         """
         source = self._described()
-        self._check_versions(lower)
+        self._check_versions(lower, upper)
         columns = (OPERATION, *source.columns)
         schema = pa.schema([pa.field(OPERATION.name, pa.string()), *self.describe().schema])
         changes = changes_source(source.tracked, source.columns, source.key)
@@ -434,7 +434,7 @@ class MssqlHome:
             batch = changes_in(fetched, position)
             yield batch
             del fetched, batch
-        self._check_versions(lower)
+        self._check_versions(lower, upper)
 
     def _fetch(
         self, statement: Statement, columns: Sequence[SourceColumn], schema: pa.Schema
@@ -534,11 +534,14 @@ class MssqlHome:
             raise CursorUnusable(
                 "Change Tracking is off in this database.",
                 hint="ALTER DATABASE … SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS, AUTO_CLEANUP = ON).",
+                unkept=True,
             )
         if oldest is None:
-            reason, hint = explain_missing_grant(self._open(), source.tracked, source.name)
-            raise CursorUnusable(reason, hint=hint)
-        since, lags = self._tracked_since(source.tracked), self._connection.application_intent != "read_write"
+            reason, hint, is_off = explain_missing_grant(self._open(), source.tracked, source.name)
+            raise CursorUnusable(reason, hint=hint, unkept=is_off)
+        # A database that does not say what it is, and knows of versions, is no copy of SQL Server's.
+        lags = self._connection.application_intent != "read_write" and self._is_read_only()
+        since = self._tracked_since(source.tracked)
         return HighWater(str(current), "version", oldest=str(oldest), since=since, may_lag=lags)
 
     def _tracked_since(self, table: str) -> str:
@@ -575,20 +578,27 @@ class MssqlHome:
 
     def _is_read_only(self) -> bool:
         """Whether the database takes no writes, as the secondary of an availability group or a geo-replica."""
+        return self._updateability() == "READ_ONLY"
+
+    def _updateability(self) -> str:
+        """Whether the database takes writes, in the server's words; empty from one that does not say."""
         try:
             rows = self._ask(_UPDATEABILITY)
         except HomeError as error:
             if error.transient:
                 raise
-            return False
-        return bool(rows) and rows[0][0] == "READ_ONLY"
+            return ""
+        return str(rows[0][0] or "") if rows else ""
 
-    def _check_versions(self, lower: str) -> None:
+    def _check_versions(self, lower: str, upper: str) -> None:
         """A transient error: the next slice finds the same before it reads, and does what the settings say."""
-        oldest = self._versions().oldest
-        if int(oldest or 0) > int(lower):
+        found, name = self._versions(), self._described().name
+        if int(found.oldest or 0) > int(lower):
+            raise HomeUnavailable(f"{name}: the changes since version {lower} were cleaned up while they were read.")
+        if int(found.value or 0) < int(upper):
             raise HomeUnavailable(
-                f"{self._described().name}: the changes since version {lower} were cleaned up while they were read."
+                f"{name} is at version {found.value}, and its changes are to be read up to {upper}: it was restored, "
+                "or this copy of it is behind."
             )
 
     def _check_complete(self, statement: Statement, rows: int) -> None:

@@ -49,8 +49,9 @@ def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[s
     return f"(SELECT {', '.join(selected)} FROM {changes} WHERE c.SYS_CHANGE_VERSION <= ? AND {has_row})"  # noqa: S608 - quoted
 
 
-def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str, str]:
-    """Why a database that tracks changes does not return the oldest version of a table's, and what to do."""
+def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str, str, bool]:
+    """Why a database that tracks changes does not return the oldest version of a table's, what to do, and whether it is
+    certain that none of the table's are tracked."""
     switch, grant = f"ALTER TABLE {table} ENABLE CHANGE_TRACKING", f"GRANT VIEW CHANGE TRACKING ON {table} TO the login"
     try:
         rows = session.fetch_all(_MAY_SEE, (table,), doing=f"Asking about the permissions on {name}")
@@ -60,11 +61,11 @@ def explain_missing_grant(session: Session, table: str, name: str) -> tuple[str,
         rows = []
     match rows[0][0] if rows else None:
         case 0:
-            return f"The login lacks VIEW CHANGE TRACKING on {name}.", f"{grant}."
+            return f"The login lacks VIEW CHANGE TRACKING on {name}.", f"{grant}.", False
         case 1:
-            return f"Change Tracking is off for {name}.", f"{switch}."
+            return f"Change Tracking is off for {name}.", f"{switch}.", True
         case _:
-            return f"Change Tracking is off for {name}, or the login may not see it.", f"{switch}, and {grant}."
+            return f"Change Tracking is off for {name}, or the login may not see it.", f"{switch}, and {grant}.", False
 
 
 def changes_in(batch: pa.RecordBatch, position: Position | None) -> Batch:

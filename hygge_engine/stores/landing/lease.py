@@ -23,7 +23,7 @@ from hygge_engine.stores.landing.state import (
     expired,
     with_open,
 )
-from hygge_engine.stores.landing.transitions import committed, counted, ended, next_generation, totals_of
+from hygge_engine.stores.landing.transitions import committed, counted, discarded, ended, next_generation
 from hygge_engine.watermark import Watermark
 
 # How long an owner that says nothing keeps the table. Renewed with every state write and at least every
@@ -226,19 +226,7 @@ class TableLease(ABC):
         table. Without, what was set aside for the dropped load is open again. What this load has landed of one that it
         had adopted stays its own (`adopted_result`).
         """
-        opened, finished = self.state.open, self.state.finished
-        before = self.state.shape
-        if opened is not None and opened.before is not None and not opened.has_landed:
-            before = opened.before  # or the next increment would take what was only meant to land for what has
-        if opened is not None and opened.continued and opened.load_id == self._load_id:
-            finished = totals_of(opened)
-        aside = self.state.set_aside
-        if for_reload and opened is not None and opened.has_landed:
-            aside = opened
-        if opened is not None and opened.intent:
-            self.forget_snapshot()  # some of its rows may be visible
-        state = replace(self.state, **vars(before), open=None, set_aside=aside, finished=finished)
-        self._write(state if for_reload else state.reopened)
+        self._write(discarded(self.state, self._load_id, for_reload=for_reload))
         self.sweep()
 
     def record_drop(self, folder_etag: str) -> None:
@@ -319,9 +307,9 @@ class TableLease(ABC):
         self._end(replace(next_generation(self.state), landed_in=self.place, file_format=self.file_format))
 
     def note_back(self, found: str) -> None:
-        """Remember that the source has fallen behind the watermark: it may grow past it again, and what came below is
-        never read then."""
-        if self.state.went_back != found:
+        """Remember until a reload has ended that the source has fallen behind the watermark, or lost changes since: it
+        may grow past it again, and what came below is never read then. What was found first stays."""
+        if not self.state.went_back:
             self._write(replace(self.state, went_back=found), keep_owner=False)
 
     def note_waiting(self, found: Watermark) -> None:

@@ -292,10 +292,10 @@ class LandingState:
     it takes the old rows' place, the load set aside is the open one again. ``columns`` maps each landed column to its
     Arrow type, ``removed_columns`` those that the table has and the source no longer; ``treatments`` says what is done
     to the values of columns that do not land as they are, ``newest`` how new those of a column were whose freshness is
-    expected. ``went_back`` says how the source was once found to have fallen behind the watermark, so that rows may
-    have come that no increment reads; a reload that has ended takes it back. ``snapshot`` are the digests of what has
-    landed, where they are kept; ``compared_at`` (ISO 8601, UTC) is when the newest load began that has compared all of
-    the source with them.
+    expected. ``went_back`` says how the source was once found to have fallen behind the watermark, or to have lost
+    changes after it, so that rows may have come that no increment reads; a reload that has ended takes it back, and
+    nothing else. ``snapshot`` are the digests of what has landed, where they are kept; ``compared_at`` (ISO 8601, UTC)
+    is when the newest load began that has compared all of the source with them.
     """
 
     epoch: int = 0

@@ -126,6 +126,48 @@ def is_resumable(opened: OpenLoad, load_id: str) -> bool:
     return opened.upper is not None
 
 
+def is_continued(opened: OpenLoad, load_id: str, *, reloads: bool) -> bool:
+    """Whether ``load_id`` continues an open load, and does not discard it; ``reloads``: it is itself a full reload.
+
+    A reload builds on nothing but rows that may be all there is of the table: those that are staged to the last.
+    """
+    if opened.load_id == load_id:
+        return True
+    is_whole = opened.mode == "reload" and opened.phase != "staging"
+    return is_resumable(opened, load_id) and (is_whole or not reloads)
+
+
+def discarded(state: LandingState, load_id: str, *, for_reload: bool) -> LandingState:
+    """The state once ``load_id`` has discarded its open load, see `TableLease.discard`."""
+    opened = state.open
+    if opened is None:
+        return state if for_reload else state.reopened
+    before = state.shape
+    if opened.before is not None and not opened.has_landed:
+        before = opened.before  # or the next increment would take what was only meant to land for what has
+    finished = totals_of(opened) if opened.continued and opened.load_id == load_id else state.finished
+    aside = opened if for_reload and opened.has_landed else state.set_aside
+    snapshot = None if opened.intent else state.snapshot  # some of its rows may be visible
+    state = replace(state, **vars(before), open=None, set_aside=aside, finished=finished, snapshot=snapshot)
+    return state if for_reload else state.reopened
+
+
+def rolled_forward(state: LandingState) -> LandingState:
+    """The state once the intent of its open load is visible; the same where there is none."""
+    if state.open is None or not state.open.intent:
+        return state
+    is_last = state.open.last
+    return ended(committed(state)) if is_last else committed(state)
+
+
+def taken_over(state: LandingState, *, reloads: bool) -> LandingState:
+    """The state of a table without what another load than its open one discards before it continues from there;
+    ``reloads``: it is itself a full reload."""
+    while state.open is not None and not is_continued(state.open, "", reloads=reloads):
+        state = discarded(state, "", for_reload=reloads)
+    return state
+
+
 def mode_of(state: LandingState, *, reload: bool) -> Mode:
     """What a new load of the table does."""
     if reload:

@@ -19,6 +19,7 @@ from tests.faults.prover.scenario import (
     LOCAL,
     LONG_RELOAD,
     LOST,
+    LOST_CHANGES,
     MIRROR_LAKES,
     NEXT_CASES,
     ONELAKE,
@@ -468,6 +469,24 @@ def _tracked_scenarios() -> Iterator[Scenario]:
     yield following(awake_again(TRACKED_CHANGES.sliced, stride=4))
 
 
+def once_known(scenario: Scenario) -> Scenario:
+    """A scenario without what happens before its load's first operation, which is to write down what it has found."""
+
+    def points(operations: list[Operation]) -> Iterator[Point]:
+        return (point for point in scenario.points(operations) if (point.number, point.detail) != (1, "before"))
+
+    return replace(scenario, points=points)
+
+
+def _lost_scenarios() -> Iterator[Scenario]:
+    """The source counts on meanwhile, so that the landing state alone knows what was lost."""
+    for case in (LOST_CHANGES, LOST_CHANGES.sliced):
+        for fault in (killed, abandoned, given_up_over, asleep_while_others_load, cancelled, cancelled_between):
+            yield following(once_known(fault(case)))
+            yield by_difference(following(once_known(fault(case))))
+    yield following(killed_twice(LOST_CHANGES))
+
+
 def by_difference(scenario: Scenario, lakes: tuple[LakeKind, ...] = LOCAL) -> Scenario:
     """A scenario whose reloads land what differs: its table is never dropped."""
 
@@ -598,6 +617,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(scenario(GOING_BACK.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),
     *_file_scenarios(),
     *_tracked_scenarios(),
+    *_lost_scenarios(),
     *_difference_scenarios(),
     *_history_scenarios(),
     *_comparing_scenarios(),

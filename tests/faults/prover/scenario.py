@@ -151,6 +151,12 @@ def _prepare_only_lost(world: ProverWorld) -> None:
     world.source.remove(0, 2)
 
 
+def _prepare_forgotten(world: ProverWorld) -> None:
+    world.source.put(*range(6))
+    world.load("incremental", unobserved=True)
+    world.source.lose(2, 4)
+
+
 def _prepare_changes(world: ProverWorld) -> None:
     world.source.put(1, 3, 7)
 
@@ -201,6 +207,7 @@ REBUILD = Case("rebuild", "incremental", _prepare_retyped)
 TRACKED_CHANGES = Case("changes", "incremental", _prepare_tracked)
 LOST = Case("rows lost", "incremental", _prepare_lost)
 ONLY_LOST = Case("nothing but rows lost", "incremental", _prepare_only_lost)
+LOST_CHANGES = Case("lost changes", "incremental", _prepare_forgotten)
 WHOLE_CASES = (INITIAL, INCREMENT, FIRST_RELOAD, RELOAD)
 CASES = (*WHOLE_CASES, *(case.sliced for case in WHOLE_CASES), EMPTYING_RELOAD)
 

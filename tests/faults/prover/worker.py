@@ -157,7 +157,11 @@ def _connect(place: WorldAddress, settings: StoreSettings, gate: Gate) -> Lake:
 
 def _project(job: Job, settings: StoreSettings) -> Project:
     watermark = WatermarkSettings(
-        column="modified", primary_key="id", change_tracking=job.tracked, on_backwards="reload"
+        column="modified",
+        primary_key="id",
+        change_tracking=job.tracked,
+        on_expired="reload",
+        on_backwards="reload",
     )
     changes = SchemaChangesSettings(retyped="rebuild")
     entity = Entity(
