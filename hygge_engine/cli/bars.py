@@ -124,6 +124,7 @@ class BarDisplay(PausesInLines):
             name = f"{flow}.{entity}".ljust(self._width)
             bar = self._bars[flow, entity] = self._progress.add_task(name, total=None, figures="")
         figures = f"{rows_text(rows)}  {bytes_text(bytes_)}  {rate_text(rows, self._watch.seconds(flow, entity))}"
+        figures = f"{figures}  {self._ranges.get((flow, entity), '')}".rstrip()
         if bar is not None:
             self._progress.update(bar, figures=figures)
         self._standing.progress(f"{flow}.{entity}", rows)

@@ -74,6 +74,7 @@ class PausesInLines(ABC):
         self._pauses: set[str] = set()
         self._every = every
         self._standing = Standing()
+        self._ranges: dict[tuple[str, str], str] = {}
 
     @property
     def _is_crowd(self) -> bool:
@@ -85,6 +86,9 @@ class PausesInLines(ABC):
 
     def slice_ended(self, flow: str, entity: str, result: SliceResult) -> None:
         self._explain(f"{flow}.{entity}", result.message if is_pause(result) else "")
+
+    def ranges_read(self, flow: str, entity: str, read: int, count: int) -> None:
+        self._ranges[flow, entity] = f"{read:,} of {count:,} ranges"
 
     def journal_unsettled(self, message: str, error: str) -> None:
         self._explain("journal", message)

@@ -84,6 +84,7 @@ def run(
             timed,
             display.slice_ended,
             display.journal_unsettled,
+            display.ranges_read,
             unreachable={entity.id: error for entity in selected if (error := reachable.source(entity))},
         )
 

@@ -39,6 +39,10 @@ class Display(Observer, Protocol):
         """A slice has ended; the entity may run again."""
         ...
 
+    def ranges_read(self, flow: str, entity: str, read: int, count: int) -> None:
+        """So many of the ranges of a table have been read."""
+        ...
+
     def journal_unsettled(self, message: str, error: str) -> None:
         """The journal could not be written yet, and why; it is tried again."""
         ...
@@ -115,7 +119,8 @@ class LineDisplay(_WriteOnlyDisplay, PausesInLines):
         elif self._watch.is_due(flow, entity):
             rate = rate_text(rows, self._watch.seconds(flow, entity))
             name = f"{flow}.{entity}".ljust(self._width)
-            self._print(Text(f"  {name}  {rows_text(rows)}  {bytes_text(bytes_)}  {rate}".rstrip()))
+            parts = [name, rows_text(rows), bytes_text(bytes_), rate, self._ranges.get((flow, entity), "")]
+            self._print(Text(f"  {'  '.join(filter(None, parts))}"))
 
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         self._standing.end(f"{flow}.{entity}", result)
@@ -138,13 +143,15 @@ class JsonDisplay(_WriteOnlyDisplay):
 
     def __init__(self) -> None:
         self._watch = Stopwatch(JSON_INTERVAL_SECONDS)
+        self._ranges: dict[tuple[str, str], dict[str, int]] = {}
 
     def planned(self, entities: Sequence[Mapping[str, Any]]) -> None:
         write_event("planned", entities=list(entities))
 
     def entity_progress(self, flow: str, entity: str, rows: int, bytes_: int) -> None:
         if self._watch.is_due(flow, entity):
-            write_event("progress", flow=flow, entity=entity, rows=rows, bytes=bytes_)
+            ranges = self._ranges.get((flow, entity), {})
+            write_event("progress", flow=flow, entity=entity, rows=rows, bytes=bytes_, **ranges)
 
     def entity_ended(self, flow: str, entity: str, result: Mapping[str, Any]) -> None:
         # The columns are for the schema manifest; there may be a thousand of them.
@@ -154,6 +161,9 @@ class JsonDisplay(_WriteOnlyDisplay):
     def slice_ended(self, flow: str, entity: str, result: SliceResult) -> None:
         if is_pause(result):
             write_event("waiting", flow=flow, entity=entity, message=result.message, error=result.error)
+
+    def ranges_read(self, flow: str, entity: str, read: int, count: int) -> None:
+        self._ranges[flow, entity] = {"ranges_read": read, "ranges": count}
 
     def journal_unsettled(self, message: str, error: str) -> None:
         write_event("waiting", flow="", entity="", message=message, error=error)

@@ -25,7 +25,7 @@ class EntityState:
     """How far an entity of a load is. ``status`` is ``running``, ``waiting`` or one of the journal's words; ``attempt``
     counts its slices from 1; ``explained``: the file holds a message, an error, or both. ``part``: it is that of one
     range alone, counted from 0, of a table that is read in ranges. ``file`` is where the state lies that was
-    put together with those of ranges."""
+    put together with those of ranges, of which ``parts_read`` have been read."""
 
     key: str
     attempt: int
@@ -36,6 +36,7 @@ class EntityState:
     explained: bool
     part: int | None = None
     file: str = ""
+    parts_read: int = 0
 
     @property
     def path(self) -> str:
@@ -96,6 +97,7 @@ def together(states: Iterable[EntityState]) -> dict[str, EntityState]:
             status="running" if part.status == "running" else whole.status,
             updated=max(whole.updated, part.updated),
             file=whole.path,
+            parts_read=whole.parts_read + (part.status == JOURNAL_STATUS["done"]),
         )
     return found
 

@@ -45,6 +45,9 @@ _EXPLANATIONS: Kept[dict[str, str]] = Kept(EXPLANATIONS_KEPT_BYTES)
 
 _BEGUN = "begun.json"
 
+# What a file holds beside the names, as text.
+_SAID = ("message", "error", "ranges")
+
 _log = logging.getLogger(__name__)
 
 
@@ -76,14 +79,14 @@ class ProgressFiles:
 
     def write(self, load_id: str, flow: str, entity: str, state: Mapping[str, Any], *, part: int | None = None) -> None:
         """Replace an entity's state, or that of one range (``part``) of its table: ``state`` (of a `SliceResult`, or
-        ``running``), ``rows``, ``bytes``, ``attempt``, ``transient``, ``message`` and ``error``, as far as they are
-        known.
+        ``running``), ``rows``, ``bytes``, ``attempt``, ``transient``, ``message``, ``error`` and ``ranges``, as far as
+        they are known: the last one says how many ranges are left, and of how many (``28/40``).
 
         One request where only figures have changed: the file gets another name.
         """
         key = key_of(flow, entity)
         before = self._written.get((load_id, key, part))
-        explanation = {name: str(state[name]) for name in ("message", "error") if state.get(name)}
+        explanation = {name: str(state[name]) for name in _SAID if state.get(name)}
         now = self._lake.now()
         moment = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as a name has it
         shown = EntityState(
@@ -222,7 +225,7 @@ def _explanation_in(value: Any, key: str) -> dict[str, str] | None:
     """What an entity's file holds; None where somebody else has written it."""
     if not isinstance(value, dict) or not {"flow", "entity"} <= value.keys():
         return None
-    found = {name: str(value[name]) for name in ("flow", "entity", "message", "error") if name in value}
+    found = {name: str(value[name]) for name in ("flow", "entity", *_SAID) if name in value}
     return found if key_of(found["flow"], found["entity"]) == key else None
 
 

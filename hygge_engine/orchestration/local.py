@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 from uuid import uuid4
 
 from hygge_engine.errors import HyggeError
-from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.flow.slices import SliceResult, SliceTask, numbers_in
 from hygge_engine.orchestration.activities import Activities, compact
 from hygge_engine.orchestration.idle import lines_of, results_of
 from hygge_engine.orchestration.in_process import LocalContext, run_orchestrator
@@ -83,10 +83,10 @@ class _LocalWatch:
 
 
 class LocalLoad:
-    """One load in this process. ``on_slice`` receives every result of an entity, not only the last, and
-    ``on_unsettled`` why the journal could not be written yet; both are called like the observer. ``unreachable`` has
-    the errors of entities, by id, whose sources are known not to respond: they fail at once, because a user is
-    waiting."""
+    """One load in this process. ``on_slice`` receives every result of an entity, not only the last, ``on_unsettled``
+    why the journal could not be written yet, and ``on_ranges`` of a table that is read in ranges how many of them have
+    been read, and how many there are; all are called like the observer. ``unreachable`` has the errors of entities, by
+    id, whose sources are known not to respond: they fail at once, because a user is waiting."""
 
     def __init__(
         self,
@@ -95,12 +95,14 @@ class LocalLoad:
         observer: Observer,
         on_slice: Callable[[str, str, SliceResult], None] = lambda flow, entity, result: None,
         on_unsettled: Callable[[str, str], None] = lambda message, error: None,
+        on_ranges: Callable[[str, str, int, int], None] = lambda flow, entity, read, count: None,
         telemetry: Callable[[], Telemetry] = telemetry_of_process,
         unreachable: Mapping[str, HyggeError] | None = None,
     ) -> None:
         self._observer = observer
         self._on_slice = on_slice
         self._on_unsettled = on_unsettled
+        self._on_ranges = on_ranges
         self._unreachable = unreachable or {}
         self._moved = time.monotonic()
         self._used = time.process_time()
@@ -113,6 +115,7 @@ class LocalLoad:
         self._marking: dict[str, threading.Lock] = {}
         self._marked: set[str] = set()
         self._ranges: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
+        self._unread: dict[tuple[str, str], tuple[int, set[int]]] = {}
         self._project = project
         self._permits = Permits()
         self._activities = Activities(
@@ -241,10 +244,23 @@ class LocalLoad:
             self._context.post(lambda: self._show(task, rows, bytes_))
 
         def on_result(result: SliceResult) -> None:
-            if task.part is None:
-                self._context.post(lambda: self._on_slice(task.flow, task.entity, result))
+            self._context.post(lambda: self._take(task, result))
 
         return _LocalWatch(report, self._cancelled, on_result)
+
+    def _take(self, task: SliceTask, result: SliceResult) -> None:
+        """Pass on the result of a slice, and what it says of ranges."""
+        table = (task.flow, task.entity)
+        if task.part is None:
+            self._unread.pop(table, None)
+            if result.ranges_left:
+                self._unread[table] = result.ranges, set(numbers_in(result.ranges_left))
+            self._on_slice(task.flow, task.entity, result)
+        if table in self._unread:
+            count, left = self._unread[table]
+            if task.part is not None and result.status == "done":
+                left.discard(task.part)
+            self._on_ranges(task.flow, task.entity, count - len(left), count)
 
     def _show(self, task: SliceTask, rows: int, bytes_: int) -> None:
         """Tell the observer how far an entity run is: where its table is read in ranges, all of these together."""

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hygge_engine.errors import LakeError
-from hygge_engine.flow.slices import SliceResult, SliceTask
+from hygge_engine.flow.slices import SliceResult, SliceTask, numbers_in
 from hygge_engine.journal import ProgressWatch
 from hygge_engine.orchestration.places import place_of
 
@@ -45,6 +45,7 @@ class FileWatch(ProgressWatch):
             "message": result.message,
             "error": result.error,
             "transient": result.transient,
+            "ranges": f"{len(numbers_in(result.ranges_left))}/{result.ranges}" if result.ranges_left else "",
         }
         try:
             self._files.write(task.load_id, task.flow, task.entity, state, part=task.part)

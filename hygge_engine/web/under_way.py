@@ -3,6 +3,7 @@ page."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from hygge_engine.journal import ProgressFiles
 
 Line = dict[str, Any]
+
+# How many ranges of a table were left when it was divided, and of how many.
+_RANGES = re.compile("([0-9]{1,6})/([0-9]{1,6})", re.ASCII)
 
 # What an entity of a load may be: under way, then ended.
 STATUSES = ("pending", "running", "waiting", *JOURNAL_STATUS.values())
@@ -49,7 +53,18 @@ def lines_under_way(
     shown, after = page.by_name(chosen, lambda key: name_of(lines[key]))
     left = [states[key] for key in shown if key in states and key not in recorded]
     explained = _explained(load_id, [(journal, state) for journal, state in left if state.explained])
-    return [{**lines[key], **explained.get(key, {})} for key in shown], after, _totals_of(lines.values())
+    told = [{**lines[key], **_told(explained.get(key, {}), states[key][1] if key in states else None)} for key in shown]
+    return told, after, _totals_of(lines.values())
+
+
+def _told(texts: Mapping[str, str], state: EntityState | None) -> Line:
+    """What an entity's file says; of a table in ranges also how many of them have been read."""
+    said: Line = {name: text for name, text in texts.items() if name != "ranges"}
+    found = _RANGES.fullmatch(texts.get("ranges", ""))
+    if found is not None and state is not None:
+        left, count = map(int, found.groups())
+        said |= {"ranges": count, "ranges_read": max(0, min(count, count - left + state.parts_read))}
+    return said
 
 
 def _totals_of(lines: Iterable[Line]) -> dict[str, int]:

@@ -556,13 +556,16 @@ def test_bars_show_progress_and_settled_entities_on_a_terminal(tmp_path: Path) -
     with (tmp_path / "terminal").open("w+", encoding="utf-8") as terminal:
         with BarDisplay(Console(file=terminal, force_terminal=True, width=120)) as display:
             display.planned([{"flow": "f", "entity": "orders"}, {"flow": "f", "entity": "stock"}])
+            display.ranges_read("f", "orders", 12, 40)
             display.entity_progress("f", "orders", 1200, 4096)
+            display._progress.refresh()
             display.slice_ended("f", "orders", SliceResult("failed", message="deadlock victim", transient=True))
             display.entity_ended("f", "orders", {"status": "done", "rows": 2400, "bytes": 9000})
             display.stopping()
             display.entity_ended("f", "stock", {"status": "failed", "error": "home.not_found"})
         terminal.seek(0)
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.read())
+    assert re.search(r"f\.orders .*1,200 rows +4\.1 kB.* 12 of 40 ranges", text)
     assert re.search(r"✓ f\.orders +2,400 rows +9\.0 kB", text)
     assert re.search(r"✗ f\.stock +failed +home\.not_found", text)
     assert "f.orders: deadlock victim" in text

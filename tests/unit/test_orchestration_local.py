@@ -19,6 +19,7 @@ from hygge_engine.orchestration.request import LoadRequest
 from hygge_engine.project.models.settings import RunType
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
+from tests.faults.source import SourceHome
 from tests.support.recorder import Recorder
 from tests.unit.load_world import SECOND_FLOW_YML, LoadWorld
 from tests.unit.project_files import HYGGE
@@ -29,6 +30,18 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
     world = LoadWorld(tmp_path, monkeypatch)
     world.fill(orders=5, customers=3, stock=0)
     return world
+
+
+def test_a_table_in_ranges_shows_how_many_of_them_have_been_read(
+    world: LoadWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_run, "open_home", lambda _, entity: SourceHome(world.sources[entity.name], ranges=4))
+    world.sources["orders"].put(*range(40))
+    told: list[tuple[str, int, int]] = []
+    request = LoadRequest(entities=("orders",))
+    load = LocalLoad(world.project, request, Recorder(), on_ranges=lambda _, *ranges: told.append(ranges))
+    assert load.run()["status"] == "success"
+    assert told == [("orders", read, 4) for read in range(5)]
 
 
 def test_a_load_lands_every_table_and_its_journal_says_so(world: LoadWorld) -> None:

@@ -339,6 +339,32 @@ def walked(ask: Callable[..., Response], lines: Callable[[Any], list[Any]]) -> l
         given = dict(parse_qsl(urlsplit(answer.payload["next_url"]).query))
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("28/40", {"ranges": 40, "ranges_read": 14}),
+        ("1/40", {"ranges": 40, "ranges_read": 40}),
+        ("", {}),
+        ("28/", {}),
+        ("9" * 5_000 + "/1", {}),
+    ],
+)
+def test_a_table_in_ranges_says_how_many_have_been_read(
+    api: Api, world: LoadWorld, said: str, shown: dict[str, int]
+) -> None:
+    run_load(world.project, LoadRequest(coordinator_run_id="c0"), Recorder())
+    client, progress = Client(), world.place().progress
+    client.put("now", custom_status={"phase": "loading"})
+    table = ("now", "orders_to_fabric", "orders")
+    progress.write(*table, {"state": "continue", "attempt": 2, "rows": 5, "ranges": said})
+    for part, state in ((12, "done"), (13, "done"), (14, "running"), (15, "continue")):
+        progress.write(*table, {"state": state, "attempt": 3, "rows": 7}, part=part)
+    payload = asyncio.run(api.load_status("now", client)).payload
+    (line,) = [line for line in payload["entities"] if line["entity"] == "orders"]
+    assert (line["status"], line["rows"]) == ("running", 33)
+    assert {name: value for name, value in line.items() if name.startswith("ranges")} == shown
+
+
 def test_every_list_comes_in_pages_that_leave_nothing_out(api: Api, world: LoadWorld) -> None:
     for load in range(5):
         run_load(world.project, LoadRequest(coordinator_run_id=f"c{load}"), Recorder())
