@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from hygge_engine.cli.figures import rows_text, seconds_text
+from hygge_engine.cli.figures import bytes_text, rows_text, seconds_text
 from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, setting_place
 from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
@@ -21,13 +22,13 @@ from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.claims import author_of, check_base
 from hygge_engine.flow.difference import check_versions, digests_of, outlook, why_not_known
 from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
-from hygge_engine.flow.due import compares_keys
+from hygge_engine.flow.due import compares_keys, due_at
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
 from hygge_engine.flow.planner import look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look, verdict_on
 from hygge_engine.flow.versions import polish_for
-from hygge_engine.homes.base import ChecksAccess, Home, SourceSchema
+from hygge_engine.homes.base import ChecksAccess, EstimatesKeys, Home, SourceSchema
 from hygge_engine.orchestration.estimates import Estimate, estimate, recall
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project import Entity, Project, load_project, select
@@ -56,8 +57,8 @@ _MODES = {
 @dataclass
 class Line:
     """What would happen to one entity. ``rows`` is the source's own estimate of all its rows; ``committed`` the
-    watermark that the destination has reached; ``columns`` counts those that land, ``polish`` says how they do;
-    ``errors`` say why something is not known."""
+    watermark that the destination has reached; ``deletes`` when its keys are compared and what that costs;
+    ``columns`` counts those that land, ``polish`` says how they do; ``errors`` say why something is not known."""
 
     flow: str
     entity: str
@@ -69,6 +70,7 @@ class Line:
     committed: str = ""
     rows: int | None = None
     columns: int | None = None
+    deletes: str = ""
     polish: list[str] = field(default_factory=list)
     expectations: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -188,6 +190,8 @@ def _plan_entity(
             if refused := _refusal(home):
                 line.errors.append(f"the source: {refused}")
             _add_reach(line, look(home, entity, state), entity)
+            if compares_keys(entity):
+                line.deletes = _comparison(home, polish, entity, state)
     except HyggeError as error:
         place = setting_place(entity, error.code, error.message)
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
@@ -202,6 +206,27 @@ def _plan_entity(
     except HyggeError as error:
         line.errors.append(f"the destination: {error}")
     return line, state
+
+
+def _comparison(home: Home, polish: Polish, entity: Entity, state: LandingState | None) -> str:
+    """When the keys of a table are compared next, and what that costs."""
+    due = due_at(entity, state) if state is not None and state.has_history else None
+    when = f"next from {due:%Y-%m-%d %H:%M} UTC on" if due is not None else "next with this load"
+    if state is None or not state.has_history:
+        when = "counted from the first load on"
+    elif due is None or due <= datetime.now(UTC):
+        when = "due with this load"
+    rows = home.describe().approximate_rows
+    told = [f"keys compared every {seconds_text(entity.deletes.every)}, {when}"]
+    if isinstance(home, EstimatesKeys):
+        bytes_, index = home.key_cost(polish.sources_of(polish.key(entity.store.key_columns)))
+        if rows is not None and bytes_:
+            told.append(f"about {rows:,} keys of {bytes_} bytes at most, {bytes_text(rows * bytes_)}")
+        if index:
+            told.append(f"the index {index} has them without the rows")
+        elif index is not None:
+            told.append("no index has them without the rows, so that the server reads all rows")
+    return "; ".join(told)
 
 
 def _refusal(home: Home) -> HomePermissionDenied | None:
@@ -282,6 +307,10 @@ def _add_destination(
             line.warnings.append(f"reload: difference cannot be applied yet, the table is dropped: {why}")
         else:
             line.mode, mode = "difference", "changes"
+    if compares_keys(entity) and not entity.history_of:
+        keys = polish.key(destination.key_columns)
+        if why := outlook(entity, destination, polish, state, keys, keys_alone=line.mode != "difference"):
+            line.warnings.append(f"keys cannot be compared yet, so that no deletes are known: {why}")
     destination.check_access()
     line.warnings += look_at_place(destination, state, polish, columns, mode)
 
@@ -340,6 +369,10 @@ def _show(lines: list[Line]) -> None:
         if line.polish:
             console.print(
                 Text("    polish: ", style="cyan").append("; ".join(line.polish), style="default"), soft_wrap=True
+            )
+        if line.deletes:
+            console.print(
+                Text("    deletes: ", style="cyan").append(hanging(line.deletes, 6), style="default"), soft_wrap=True
             )
         if line.expectations:
             console.print(

@@ -79,14 +79,23 @@ def _is_equated(type_: pa.DataType, *, texts: bool) -> bool:
 
 
 def outlook(
-    entity: Entity, destination: Destination[Any], polish: Polish, state: LandingState, keys: Sequence[str]
+    entity: Entity,
+    destination: Destination[Any],
+    polish: Polish,
+    state: LandingState,
+    keys: Sequence[str],
+    *,
+    keys_alone: bool = False,
 ) -> str:
     """Why the next ``full_drop`` of an entity that is reloaded by difference will drop a table that has rows, as a
-    clause; empty where it will land what differs, as far as the landing state shows."""
-    schema = polish.table.schema
-    return cannot_compare(destination, polish, keys) or why_not_compared(
-        state, digests_of(entity, polish, schema, keys), state.place_of_rows or ""
-    )
+    clause; empty where it will land what differs, as far as the landing state shows. With ``keys_alone``: why its keys
+    will not be compared, also where it has no rows yet."""
+    if why := (cannot_compare_keys if keys_alone else cannot_compare)(destination, polish, keys):
+        return why
+    if keys_alone and not state.has_history:
+        return ""
+    digests = digests_of(entity, polish, polish.table.schema, keys)
+    return why_not_compared(state, digests, state.place_of_rows or "", keys_alone=keys_alone)
 
 
 def why_not_compared(state: LandingState, digests: Digests, place: str, *, keys_alone: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
@@ -211,6 +211,23 @@ class ListsKeys(Protocol):
 
         ``keys`` are `KEYS_AT_ONCE` at most. Whatever is not among the result was not there when the source was asked.
         """
+        ...
+
+
+class KeyCost(NamedTuple):
+    """What it costs a source to read a key: ``bytes_`` of it at most (0: unknown), and the index that has it without
+    the rows (``covering``); empty where there is none, None where that is unknown."""
+
+    bytes_: int
+    covering: str | None
+
+
+@runtime_checkable
+class EstimatesKeys(Protocol):
+    """What a home may offer besides that lists keys, for a plan."""
+
+    def key_cost(self, columns: Sequence[str]) -> KeyCost:
+        """What reading these columns of a row costs; reads none."""
         ...
 
 

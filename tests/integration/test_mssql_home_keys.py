@@ -74,6 +74,21 @@ def test_what_is_sent_of_a_key_is_found_again(server: ServerProcess, driver: str
         server.run(f"INSERT INTO dbo.{name} ({', '.join(columns)}) VALUES {values}", database=DATABASE)
 
 
+def test_a_plan_hears_what_keys_cost(server: ServerProcess) -> None:
+    server.run("CREATE INDEX by_more ON dbo.guids (k) INCLUDE (more)", database=DATABASE)
+    server.run("CREATE TABLE dbo.apart (k int NOT NULL, v int, PRIMARY KEY NONCLUSTERED (k))", database=DATABASE)
+    told = {}
+    for name in ("guids", "whole", "apart"):
+        with open_keyed(server, table=f"dbo.{name}") as home:
+            told[name] = home.key_cost(["k"])
+    assert told["guids"] == (16, "by_more")
+    assert told["whole"] == (4, "")
+    assert told["apart"].bytes_ == 4
+    assert told["apart"].covering
+    with open_keyed(server, query="SELECT k, more FROM dbo.texts", key=["k"]) as home:
+        assert home.key_cost(["k"]).covering is None
+
+
 def test_a_declared_key_is_looked_up_as_the_server_compares_it(server: ServerProcess) -> None:
     with open_keyed(server, query="SELECT k, more FROM dbo.texts WHERE k <> N''", key=["k"]) as home:
         assert sum(batch.rows.num_rows for batch in home.read_keys(["k"])) == 4

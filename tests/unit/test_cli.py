@@ -111,6 +111,32 @@ def test_a_reload_lands_what_differs_or_drops_as_it_was_asked_to(world: LoadWorl
     assert "Nothing of this load is a reload" in refused.output
 
 
+def test_a_plan_says_when_keys_are_compared_and_a_load_what_it_has_found(world: LoadWorld) -> None:
+    deletes = "flow.orders_to_fabric.deletes.compare=true"
+    only = ("--json", "--entity", "orders", "--var", deletes)
+
+    def planned(*more: str) -> dict[str, Any]:
+        (line,) = json.loads(hygge(world, "plan", *only, *more).stdout)["entities"]
+        return dict(line)
+
+    def settled(*more: str) -> dict[str, Any]:
+        return events(hygge(world, "go", *only, *more))["settled"][0]
+
+    assert planned()["deletes"] == "keys compared every 24 h 00 min, counted from the first load on"
+    settled()
+    assert ", next from 20" in planned()["deletes"]
+    world.sources["orders"].remove(1)
+    assert "message" not in settled(), "it is not due yet"
+    at_once = ("--var", "flow.orders_to_fabric.deletes.every=0")
+    assert planned(*at_once)["deletes"].endswith("due with this load")
+    found = settled(*at_once)
+    assert (found["rows"], found["message"]) == (1, "keys compared: 1 of 5 rows deleted")
+    world.sources["orders"].put(9)
+    assert hygge(world, "go", "--json", "--entity", "orders").exit_code == 0
+    (told,) = planned(*at_once)["warnings"]
+    assert told == "keys cannot be compared yet, so that no deletes are known: what has landed was not remembered"
+
+
 def test_a_history_is_planned_loaded_and_left_out_of_comparisons(world: LoadWorld) -> None:
     flow = world.directory / "flows/orders_to_fabric/flow.yml"
     flow.write_text(flow.read_text().replace("[orders,", "[{name: orders, history: versions},"))

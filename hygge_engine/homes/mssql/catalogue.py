@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
@@ -59,6 +59,15 @@ JOIN sys.index_columns AS ic ON ic.object_id = i.object_id AND ic.index_id = i.i
 JOIN sys.columns AS c ON c.object_id = ic.object_id AND c.column_id = ic.column_id \
 WHERE i.object_id = ? AND i.is_unique = 1 AND ic.is_included_column = 0 \
 ORDER BY i.is_primary_key DESC, i.index_id, ic.key_ordinal"""
+
+_INDEXES = """\
+SELECT i.name, i.type, c.name AS column_name FROM sys.indexes AS i \
+JOIN sys.index_columns AS ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id \
+JOIN sys.columns AS c ON c.object_id = ic.object_id AND c.column_id = ic.column_id \
+WHERE i.object_id = OBJECT_ID(?) AND i.has_filter = 0 AND i.is_disabled = 0 AND i.type IN (1, 2) \
+ORDER BY i.index_id, ic.index_column_id"""
+
+_CLUSTERED = 1
 
 _ROWS = "SELECT SUM(p.rows) FROM sys.partitions AS p WHERE p.object_id = ? AND p.index_id IN (0, 1)"
 
@@ -192,6 +201,25 @@ def _described_by_catalogue(
         key = _standard_key(session, schema, name, columns)
     count = _statistic(ask(_ROWS, object_id))
     return SourceObject(label, sql, columns, key, count, "" if database else sql)
+
+
+def covering_index(session: Session, table: str, columns: Collection[str], label: str) -> str | None:
+    """The index of a table, quoted, that has these columns and fewest others besides, without the rows; empty where
+    there is none, None from a server that does not say."""
+    rows = _ask(session, _INDEXES, (table,), label)
+    if rows is None:
+        return None
+    found: dict[tuple[int, str], set[str]] = {}
+    for name, kind, column in rows:
+        found.setdefault((kind, str(name)), set()).add(str(column))
+    # Each other index has the columns of the clustered one, too.
+    clustered = next((members for (kind, _), members in found.items() if kind == _CLUSTERED), set[str]())
+    covering = {
+        name: len(members)
+        for (kind, name), members in found.items()
+        if kind != _CLUSTERED and members | clustered >= set(columns)
+    }
+    return min(covering, key=covering.__getitem__) if covering else ""
 
 
 def _base_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, str, str] | None:

@@ -19,11 +19,11 @@ from hygge_engine.errors import (
     HomeNotFound,
     HomeUnavailable,
 )
-from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
+from hygge_engine.homes.base import Batch, Column, HighWater, KeyCost, Position, ReadWindow, SourceSchema
 from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
-from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
+from hygge_engine.homes.mssql.catalogue import SourceObject, covering_index, describe_source
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.dividing import Division
 from hygge_engine.homes.mssql.drivers import loads_pyodbc
@@ -378,6 +378,15 @@ class MssqlHome:
                 )
         table = pa.Table.from_batches(found, pa.schema([self._schema_of(columns).field(n) for n in keys.schema.names]))
         return next(iter(table.combine_chunks().to_batches()), keys.slice(0, 0))
+
+    def key_cost(self, columns: Sequence[str]) -> KeyCost:
+        """What reading these columns costs, by the catalogue; see `hygge_engine.homes.base.EstimatesKeys`."""
+        source, named = self._described(), self._with_key([self._column(name) for name in columns])
+        length = sum(column.max_length for column in named) if all(each.max_length > 0 for each in named) else 0
+        index = None
+        if self._settings.table and source.tracked:
+            index = covering_index(self._open(), source.tracked, {column.name for column in named}, source.name)
+        return KeyCost(length, index)
 
     def _read_keys(self, columns: Sequence[str], range_: KeyRange) -> Generator[Batch]:
         if range_.after and self._settings.key:
