@@ -20,10 +20,12 @@ from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HyggeError
 from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on, try_to_reload
+from hygge_engine.flow.difference import advice
 from hygge_engine.flow.due import compares_keys
 from hygge_engine.flow.factory import beside_table, open_home, open_table
 from hygge_engine.flow.planner import LEFT_HINT
 from hygge_engine.flow.reach import look, verdict_on
+from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -117,7 +119,7 @@ def examine(project: Project, entities: list[Entity]) -> Iterator[DoctorSection]
                 yield section
         # Last, and only where both sides respond: the newest value is compared with what has landed.
         sound = [entity for entity in entities if not any(map(_stops, by_entity[entity.id]))]
-        for entity, checks in zip(sound, pool.map(lambda entity: _check_reach(project, entity), sound), strict=True):
+        for entity, checks in zip(sound, pool.map(lambda entity: _check_both(project, entity), sound), strict=True):
             by_entity[entity.id] += checks
     for name, checks in by_entity.items():
         yield DoctorSection("entity", name, checks)
@@ -171,6 +173,25 @@ def _remedied(check: DoctorCheck, remedy: str) -> DoctorCheck:
 def _stops(check: DoctorCheck) -> bool:
     """Whether source or destination need no further checks."""
     return check.result == "failed" or check.found.startswith(_NOT_LOOKED_AT)
+
+
+def _check_both(project: Project, entity: Entity) -> list[DoctorCheck]:
+    """What rests on source and destination together."""
+    return _check_reload(project, entity) if entity.effective_run_type == "full_drop" else _check_reach(project, entity)
+
+
+def _check_reload(project: Project, entity: Entity) -> list[DoctorCheck]:
+    """What can be done against the drop of a table that readers miss meanwhile, at each of its loads."""
+    name, how = "reload", "the source's key, and what the store does with rows of the same key"
+    try:
+        table = open_table(project, entity)
+        with open_home(project, entity) as home:
+            polish = polish_for(home.describe(), entity)
+        told = advice(entity, table, polish, polish.key(table.key_columns))
+    except HyggeError as error:
+        return [failure(name, how, error)]
+    remedy = "Set reload: difference. For the small table that nobody reads between loads a drop will do."
+    return [DoctorCheck(name, "warning", told, how, remedy)] if told else []
 
 
 def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:

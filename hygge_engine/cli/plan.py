@@ -20,7 +20,7 @@ from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.blocked import check_fit, check_settled, has_moved_on
 from hygge_engine.flow.bounds import cursor_type_of
 from hygge_engine.flow.claims import author_of, check_base
-from hygge_engine.flow.difference import check_versions, digests_of, outlook, why_not_known
+from hygge_engine.flow.difference import advice, check_versions, digests_of, outlook, why_not_known
 from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
 from hygge_engine.flow.due import compares_keys, due_at
 from hygge_engine.flow.factory import open_home, open_table
@@ -302,8 +302,13 @@ def _add_destination(
         if drift.rebuilds:
             line.mode = mode = "reload"
         columns = drift.columns
-    if mode == "reload" and state.has_history and entity.reload == "difference" and not entity.history_of:
-        if why := outlook(entity, destination, polish, state, polish.key(destination.key_columns)):
+        if line.mode == "reload":  # because of its source
+            mode = "reload"
+    if mode == "reload" and state.has_history and not entity.history_of:
+        keys = polish.key(destination.key_columns)
+        if entity.reload == "drop":
+            line.warnings += filter(None, [advice(entity, destination, polish, keys)])
+        elif why := outlook(entity, destination, polish, state, keys):
             line.warnings.append(f"reload: difference cannot be applied yet, the table is dropped: {why}")
         else:
             line.mode, mode = "difference", "changes"

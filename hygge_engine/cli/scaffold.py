@@ -45,13 +45,17 @@ _FLOW = """\
 name: {flow}
 schedule: "0 */15 * * * *"                      # second minute hour day month weekday, UTC
 run_type: {run_type}
-
+{reload}
 home:
 {home}
 store:
 {store}{watermark}
 entities:
 {entities}
+"""
+
+_RELOAD = """\
+reload: difference                              # a table with a key is never dropped, one without is
 """
 
 _SQL_HOME = """\
@@ -137,6 +141,7 @@ def render(answers: Answers, password: str, directory: Path) -> dict[str, str]:
         f"flows/{flow}/flow.yml": _FLOW.format(
             flow=flow,
             run_type="incremental" if answers.watermark else "full_drop",
+            reload="" if answers.files else _RELOAD,
             home=home,
             store=_store(answers, schema),
             watermark=_WATERMARK.format(column=_scalar(answers.watermark)) if answers.watermark else "",

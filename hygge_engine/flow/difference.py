@@ -98,6 +98,17 @@ def outlook(
     return why_not_compared(state, digests, state.place_of_rows or "", keys_alone=keys_alone)
 
 
+def advice(entity: Entity, destination: Destination[Any], polish: Polish, keys: Sequence[str]) -> str:
+    """What is to be said for ``reload: difference`` of an entity whose reloads drop its table; empty where readers do
+    not miss the table, or it would be dropped all the same."""
+    if entity.reload == "difference" or entity.history_of or not destination.is_missed_when_dropped:
+        return ""
+    rows = polish.source.approximate_rows
+    if cannot_compare(destination, polish, keys) or (rows is not None and rows > COMPARED_ROWS):
+        return ""
+    return "a reload drops the table, and readers miss it until the new one is there; reload: difference never does"
+
+
 def why_not_compared(state: LandingState, digests: Digests, place: str, *, keys_alone: bool = False) -> str:
     """Why a reload of a table that has rows has to drop them, as a clause; empty where it can land what differs.
 

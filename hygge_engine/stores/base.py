@@ -137,8 +137,9 @@ class Destination[L: TableLease](ABC):
     ``names`` says which columns it can hold. ``keeps_digests``: it has a place for digests of what has landed, so that
     reloads can compare; ``equates_texts``: texts, or bytes, that differ may be one key to it; ``deletes_first``: in
     what they land, deletes have to come before upserts. ``divides``: a load can be read in ranges by several attempts
-    at once; ``replaces_at_once``: all rows of a reload have to become visible by one intent. ``L`` is the kind of hold
-    that the store has on its tables.
+    at once; ``replaces_at_once``: all rows of a reload have to become visible by one intent;
+    ``is_missed_when_dropped``: readers see no table from the drop of one until the new one is there. ``L`` is the kind
+    of hold that the store has on its tables.
     """
 
     schema_name: str = ""
@@ -153,6 +154,7 @@ class Destination[L: TableLease](ABC):
     deletes_first: bool = False
     divides: bool = False
     replaces_at_once: bool = False
+    is_missed_when_dropped: bool = False
 
     @abstractmethod
     def state(self) -> LandingState | None:

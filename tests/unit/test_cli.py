@@ -88,8 +88,8 @@ def test_a_reload_lands_what_differs_or_drops_as_it_was_asked_to(world: LoadWorl
     only = ("--entity", "orders", "--json", "--var", "flow.orders_to_fabric.reload=difference", "--var", at_once)
     whole = ("--run-type", "full_drop", *only)
 
-    def mode() -> str:
-        (line,) = json.loads(hygge(world, "plan", *whole).stdout)["entities"]
+    def mode(*more: str) -> str:
+        (line,) = json.loads(hygge(world, "plan", *whole, *more).stdout)["entities"]
         return " ".join([line["mode"], *line["warnings"]])
 
     def settled(*arguments: str) -> dict[str, Any]:
@@ -99,6 +99,9 @@ def test_a_reload_lands_what_differs_or_drops_as_it_was_asked_to(world: LoadWorl
     assert mode().startswith("reload reload: difference cannot be applied yet, the table is dropped: what has landed")
     assert "by a drop, not by difference: what has landed was not remembered" in settled(*whole)["message"]
     assert mode().split()[0] == "difference"
+    told = "a reload drops the table, and readers miss it"
+    assert told in mode("--var", "flow.orders_to_fabric.reload=drop")
+    assert told not in mode()
     world.sources["orders"].put(9)
     assert (found := settled(*whole))["rows"] == 1
     assert "by difference: 1 new or changed, 0 deleted, 5 unchanged" in found["message"]

@@ -47,9 +47,10 @@ def test_the_options_answer_everything(tmp_path: Path) -> None:
     assert isinstance(connection, MssqlConnection)
     assert (connection.address, connection.database, connection.auth) == ("sql.example.com,1444", "shop", "default")
     (entity,) = project.entities
-    assert (entity.id, entity.run_type, entity.watermark and entity.watermark.column) == (
+    assert (entity.id, entity.run_type, entity.reload, entity.watermark and entity.watermark.column) == (
         "shop_to_fabric.orders",
         "incremental",
+        "difference",
         "modified_at",
     )
     assert entity.store.destination("orders").endswith(f"{WORKSPACE}/{MIRROR}/dbo/orders")

@@ -59,6 +59,8 @@ _WAITING = Wait("waiting for Fabric to drop the table", DROP_POLL_SECONDS)
 class OpenMirroringTable(FolderTable):
     """The open mirroring side of the landing protocol: metadata, numbering, row markers and the drop of a table."""
 
+    is_missed_when_dropped = True
+
     def __init__(self, lake: Lake, settings: OpenMirroringSettings, layout: Layout) -> None:
         super().__init__(lake, layout.places)
         self.settings = settings
