@@ -324,6 +324,11 @@ def test_a_journal_that_is_reached_by_two_doors_is_one(tmp_path: Path, door: str
     (tmp_path / "flows/second/flow.yml").write_text(schema)
     with pytest.raises(ConfigurationError, match="`mirror_schema` differs between entities that share"):
         load(tmp_path, flow=WITH_MIRROR)
+    (tmp_path / "flows/second/flow.yml").write_text(other.replace("[stock]", "[orders]"))
+    with pytest.raises(
+        ConfigurationError, match=f"https://{door}.fabric.microsoft.com:443/.*/orders`, also `{ONELAKE}/"
+    ):
+        load(tmp_path, flow=WITH_MIRROR)
 
 
 def test_a_secret_of_the_journals_place_is_shown_nowhere(tmp_path: Path) -> None:

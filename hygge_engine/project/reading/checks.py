@@ -315,14 +315,16 @@ class CrossSectionRules:
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)
-        claim = _Claim(entity.id, item.place.where)
+        claim = _Claim(entity.id, item.place.where, destination)
         first = self._destinations.setdefault(_one_form(destination), claim)
         if first is claim:
             return
         self._problems.add(
             item.place.problem(
                 f"`{entity.id}` lands in the same place as `{first.entity}` ({first.where})",
-                found=f"`{destination}` twice",
+                found=f"`{destination}` twice"
+                if first.value == destination
+                else f"`{destination}`, also `{first.value}`",
                 hint="Give one of them another destination, for example with `table_name` or `schema_name`.",
             )
         )
