@@ -295,6 +295,8 @@ def _add_destination(
         opened = state.open
         meant = opened.before if opened is not None and not opened.has_landed else None
         landed = state if meant is None else replace(state, **vars(meant))
+        if entity.deletes.mark and entity.deletes.column not in landed.columns:
+            del columns[entity.deletes.column]  # whatever is done about the source's own new columns
         drift = compare(landed, columns, entity.schema_changes, polish.treatments)
         if drift.refused:
             raise SchemaChanged(drift.message, hint=HISTORY_HINT if entity.history_of else RELOAD_HINT)

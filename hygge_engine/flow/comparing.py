@@ -21,6 +21,7 @@ from hygge_engine.flow.digests import (
     in_order,
     stage_key_hashes,
 )
+from hygge_engine.flow.marking import marking
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.reading import Cut, WindowReader
 from hygge_engine.homes.base import KEYS_AT_ONCE, Home, ListsKeys, Position, ReadWindow
@@ -80,7 +81,7 @@ class KeyComparison:
         snapshot = self._lease.state.true_snapshot
         if snapshot is None:
             raise SnapshotUnusable("it speaks of other rows than those that have landed")
-        writer = self._destination.writer(self._lease, self._schema, marked=True)
+        writer = marking(self._destination.writer(self._lease, self._schema, marked=True), self._opened)
         keeper = DigestKeeper(self._destination, self._lease, self._digests, self._files, snapshot)
         keys = in_order([*self._files.hashes(self._opened.keys), *self._read])
         deleted = rows = 0

@@ -59,6 +59,7 @@ from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import HAS, counted
+from hygge_engine.polish.marks import MARK_TYPE
 from hygge_engine.polish.polish import Polish
 from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.row_counts import NOTHING_LANDED
@@ -156,9 +157,10 @@ class LoadPlanner:
         change = ""
         stays = self._stays(mode)
         if (mode != "reload" or stays) and self._lease.state.has_history:
+            mark = {name: columns.pop(name) for name in [self._marks] if name and name not in self._lease.state.columns}
             drift = compare(self._lease.state, columns, self._entity.schema_changes, polish.treatments)
             change = drift.message
-            columns = drift.columns
+            columns = drift.columns | mark
             if drift.rebuilds and not self._task.is_backfill:
                 mode = "reload"
             elif drift.refused or drift.rebuilds:  # a window is not a reload, and must not bring another type either
@@ -252,7 +254,8 @@ class LoadPlanner:
             order=reading_order(source, ""),
             polish=polish_digest(self._entity),
         )
-        self._lease.begin(opened, key_columns=state.key_columns, columns=state.columns, treatments=state.treatments)
+        columns = state.columns | ({self._marks: str(MARK_TYPE)} if self._marks else {})
+        self._lease.begin(opened, key_columns=state.key_columns, columns=columns, treatments=state.treatments)
         return self._lease.open
 
     def must_compare_again(self, opened: OpenLoad) -> bool:
@@ -526,6 +529,11 @@ class LoadPlanner:
             return None
         return replace(opened, upper=upper, lower=lower, lower_inclusive=inclusive)
 
+    @property
+    def _marks(self) -> str:
+        """The column that deleted rows are marked in; empty where they are deleted."""
+        return self._entity.deletes.column if self._entity.deletes.mark else ""
+
     def _new_load(self, mode: Mode) -> OpenLoad:
         """This load, which begins now, or continues what it has finished first."""
         before = self._lease.adopted_result
@@ -539,6 +547,7 @@ class LoadPlanner:
             files=before.files if before else 0,
             checked=before.checked if before else ExpectationResult(),
             counts=before.counts if before else NOTHING_LANDED,
+            marks=self._marks,
         )
 
     def _back(self, opened: OpenLoad, reach: Reach, verdict: Verdict) -> OpenLoad | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from hygge_engine.flow.digests import DigestKeeper, Digests, SnapshotFiles, SnapshotUnusable, is_of_other_hashes
 from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
+from hygge_engine.flow.marking import marking
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
 from hygge_engine.flow.reach import earned_watermark, knows_largest
 from hygge_engine.flow.slices import SliceObserver
@@ -164,7 +165,7 @@ class WindowReader:
 
     def _writer(self, opened: OpenLoad, landed: SourceSchema, *, marked: bool) -> RowWriter:
         """Where rows are staged."""
-        writer: RowWriter = self._destination.writer(self._lease, landed.schema, marked=marked)
+        writer = marking(self._destination.writer(self._lease, landed.schema, marked=marked), opened)
         if not self._planner.keeps_versions:
             return writer
         operation: Operation = "baseline" if self._is_baseline(opened) else "upsert"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from hygge_engine.polish.marks import with_mark
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.versions import OPERATION, VALID_FROM, VERSION, with_versions
 from hygge_engine.stores.base import RowWriter
@@ -25,6 +26,8 @@ Operation = Literal["baseline", "upsert", "delete"]
 def polish_for(source: SourceSchema, entity: Entity) -> Polish:
     """How the source of an entity lands. Raises ConfigurationError where the settings do not fit it."""
     polish = polish_of(source, entity.polish)
+    if entity.deletes.mark:
+        polish = with_mark(polish, entity.deletes.column)
     return with_versions(polish) if entity.history_of else polish
 
 

@@ -27,6 +27,7 @@ from hygge_engine.reconcile.hashing import Frame, Hashing, frame_of
 from hygge_engine.reconcile.naming import Finder, KeySpan, examples
 from hygge_engine.reconcile.ranges import HashedRows
 from hygge_engine.reconcile.result import ComparisonObserver, Reconciliation, Side
+from hygge_engine.reconcile.unmarked import UnmarkedRows
 from hygge_engine.retry import call_with_retries
 from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.landing.state import LandingState, StagedFile
@@ -115,6 +116,8 @@ class _Task:
         """Compare once; None where the table was written to meanwhile or reading broke off, unless it is the last
         attempt."""
         readers = destination.read_back()
+        if self.entity.deletes.mark and self.entity.deletes.column in state.columns:
+            readers = UnmarkedRows(readers, self.entity.deletes.column)
         pending = call_with_retries(lambda: readers.pending(state))
         version = readers.version()
         failure: HyggeError | None = None

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.settings import RunType
+from tests.faults.source import Row
 from tests.integration.mssql_server import ServerProcess
 from tests.integration.warehouse import AskedToStop, DatabaseWarehouse, MssqlWarehouse
 from tests.support.hostile_table import HostileTable
@@ -128,6 +131,48 @@ def test_rows_that_the_source_has_lost_are_found_by_their_keys(warehouse: Databa
     warehouse.source.put(1)
     warehouse.load()
     assert warehouse.rows() == warehouse.source.rows
+
+
+@pytest.mark.parametrize("how", ["tracked", "compared", "reloaded"])
+def test_deleted_rows_are_marked_and_stay_as_they_were(warehouse: DatabaseWarehouse, how: str) -> None:
+    warehouse.watermark = "{ change_tracking: true }" if how == "tracked" else "{ column: modified }"
+    every = "compare: true, every: 0, " if how == "compared" else ""
+    warehouse.more = f"deletes: {{ {every}mark: true, column: gone }}\nreload: difference\n"
+    run_type: RunType = "full_drop" if how == "reloaded" else "incremental"
+    random_, seen, marks = random.Random(how), dict[int, Row](), dict[int, object]()
+    warehouse.source.put(*range(9))
+    for number in range(5):
+        warehouse.run(f"load{number}", run_type if number else "incremental", slice_minutes=1e-9 if number % 2 else 4)
+        there = {row[0]: row for row in warehouse.source.rows}
+        landed = warehouse.ask("SELECT id, value, modified, gone FROM things")
+        assert {row[0]: tuple(row[:3]) for row in landed} == seen | there
+        assert {row[0] for row in landed if row[3] is not None} == seen.keys() - there.keys()
+        assert all(row[3] == marks[row[0]] for row in landed if row[3] is not None and row[0] in marks)
+        seen |= there
+        marks = {row[0]: row[3] for row in landed if row[3] is not None}
+        warehouse.source.remove(*random_.sample(sorted(there), min(3, len(there))))
+        warehouse.source.put(*random_.sample(range(12), 2))
+
+
+def test_a_row_that_comes_and_goes_in_one_slice_is_marked_as_it_came(warehouse: DatabaseWarehouse) -> None:
+    warehouse.more = "deletes: { mark: true }\n"
+    warehouse.source.put(1, 2)
+    warehouse.load()
+    warehouse.source.put(1, 3, 4)
+    rows = warehouse.source.rows
+    reading = warehouse.home.read
+
+    def read(window: ReadWindow, after: Position | None = None) -> Iterator[Batch]:
+        for batch in reading(window, after):
+            ids = batch.rows.column("id")
+            gone = batch.rows.filter(pc.is_in(ids, pa.array([1, 3])))
+            yield replace(batch, deleted=gone if gone.num_rows else None)
+
+    warehouse.home.read = read  # type: ignore[assignment]
+    warehouse.load()
+    landed = warehouse.ask("SELECT id, value, modified, __deleted_at FROM things")
+    assert sorted(tuple(row[:3]) for row in landed) == rows
+    assert {row[0] for row in landed if row[3] is not None} == {1, 3}
 
 
 def test_a_difference_respells_a_key_that_the_database_takes_for_the_same(warehouse: DatabaseWarehouse) -> None:

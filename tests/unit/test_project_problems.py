@@ -166,6 +166,30 @@ def test_a_lag_needs_a_store_that_replaces_rows(tmp_path: Path) -> None:
     assert "twice" in problem.message
 
 
+FILES = "store: { type: local, path: out }\njournal: { location: ./journal }\nwatermark:"
+STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:") + len("watermark:")]
+
+
+@pytest.mark.parametrize(
+    ("deletes", "hygge", "before", "after", "why"),
+    [
+        ("compare", HYGGE, "primary_key: id", "change_tracking: true", "Change Tracking lists deleted rows by itself"),
+        ("compare", HYGGE, STORE, FILES, "this store does not replace and delete rows by key"),
+        ("compare", HYGGE + "    application_intent: read_only\n", "", "", "a readable secondary may lack rows"),
+        ("mark", HYGGE, "", "", "of a deleted row only the key is known"),
+        ("mark", HYGGE, STORE, FILES, "files replace rows as a whole"),
+    ],
+)
+def test_deletes_are_compared_and_marked_where_that_can_be(
+    tmp_path: Path, deletes: str, hygge: str, before: str, after: str, why: str
+) -> None:
+    flow = FLOW.replace(before, after) if before else FLOW
+    flow = flow.replace("[orders, customers]", "[orders]") + f"deletes: {{ {deletes}: true }}\n"
+    (problem,) = find_problems(tmp_path, hygge=hygge, flow=flow)
+    assert why in problem.message
+    assert flow.splitlines()[problem.line - 1].startswith("deletes:")
+
+
 def test_a_missing_variable_lists_the_places_looked_in(tmp_path: Path) -> None:
     (problem,) = find_problems(tmp_path, environment={"SHOP_PASSWRD": "x"})
     assert (problem.file, problem.line, problem.column) == ("hygge.yml", 9, 16)

@@ -200,10 +200,15 @@ class DeletesSettings(Settings):
 
     With ``compare`` the keys of all rows are read ``every`` so often (seconds, or text such as ``1d``) after an
     increment, and compared with what has landed; rows that are gone are deleted.
+
+    With ``mark`` deleted rows stay as they were last known, however their deletes are known, and ``column`` has the
+    time of the load that noticed.
     """
 
     compare: bool = False
     every: Duration = 86_400.0
+    mark: bool = False
+    column: str = Field(default="__deleted_at", min_length=1)
 
 
 # The sections that an entity may do without, by name; each is inherited key by key.

@@ -231,6 +231,10 @@ class StoreSettings(Settings):
         """Whether a row can be deleted by its key, as ``watermark.change_tracking`` requires."""
         return False
 
+    def marks(self) -> bool:
+        """Whether a row that the source has deleted can be marked, and stay as it was, as ``deletes.mark`` requires."""
+        return False
+
     def upserts(self) -> bool:
         """Whether a row that is landed again replaces the one before, so that ``lag`` may read it again."""
         return False

@@ -89,6 +89,8 @@ class CrossSectionRules:
             self._refuse_difference(item, inherited)
         if entity.deletes.compare and entity.effective_run_type == "incremental":
             self._check_deletes(entity, item, inherited)
+        if entity.deletes.mark and not entity.store.marks():
+            self._refuse_mark(item, inherited)
         self._add_landing(entity, item, store)
 
     def history_of(self, entity: Entity, item: EntityTree, inherited: MappingNode) -> Entity | None:
@@ -312,6 +314,17 @@ class CrossSectionRules:
                     hint="`deletes: null` in the entity takes an inherited section away.",
                 )
             )
+
+    def _refuse_mark(self, item: EntityTree, inherited: MappingNode) -> None:
+        place: Node = item.tree.get("deletes") or inherited.get("deletes") or item.place
+        self._problems.add(
+            place.problem(
+                "`deletes.mark` changes one column of a row that has landed, and files replace rows as a whole: of a "
+                "deleted row only the key is known, so that all other columns would be lost",
+                expected="a store that is a database: SQLite, SQL Server",
+                hint="`history: versions` keeps what a row held before it was deleted.",
+            )
+        )
 
     def _check_destination(self, entity: Entity, item: EntityTree) -> None:
         destination = entity.store.destination(entity.name)

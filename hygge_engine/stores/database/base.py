@@ -69,14 +69,21 @@ class Transaction(Protocol):
         ...
 
     def merge(
-        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+        self,
+        stage: str,
+        table: str,
+        schema: pa.Schema,
+        key: Sequence[str],
+        told_apart: Mapping[str, str],
+        mark: str = "",
     ) -> None:
         """Move all rows of a stage into a table, in place of those with the same key; the stage is gone then.
 
         Of the columns of ``told_apart`` (`hygge_engine.stores.landing.state.OpenLoad`) texts are the same only where
         the source takes them for the same, whatever the database does. The table is created, or gets the columns that
         it lacks. Of the versions of a row in the stage the last one counts; where the stage has a column `DELETED`
-        and that is true, the row is taken away.
+        and that is true, the row is taken away; where there is a column ``mark``, it stays, and gets what the stage has
+        there, unless it has been marked before.
         """
         ...
 

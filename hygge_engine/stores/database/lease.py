@@ -169,12 +169,12 @@ class DatabaseTableLease(TableLease):
         # Again, and in the transaction: a load may take hours, and the table may have changed meanwhile.
         check_same(self._transaction, self._table, self._row.name, self._table_id)
         schema, key = schema_of(self.state.columns), self.state.key_columns
-        told_apart = self.state.open.told_apart
+        told_apart, mark = self.state.open.told_apart, self.state.open.marks
         if self.state.open.mode == "reload" and not self.state.open.difference:
             self._transaction.replace([file.staged for file in files], self._table, schema, key, told_apart)
         else:
             for file in files:
-                self._transaction.merge(file.staged, self._table, schema, key, told_apart)
+                self._transaction.merge(file.staged, self._table, schema, key, told_apart, mark)
         self.state = replace(self.state, table_id=self._transaction.table_id(self._table) or "")
 
 

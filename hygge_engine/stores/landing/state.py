@@ -202,6 +202,8 @@ class OpenLoad:
     all_keys: bool = False
     # Its load compares next.
     compares_next: bool = False
+    # The column that rows are marked in which the source has deleted; empty where they are deleted.
+    marks: str = ""
     # The source's key columns, and a cursor of texts, with their types and orders, in which `position` and the window
     # mean something; empty where they mean something else, or in documents of earlier versions.
     order: tuple[str, ...] = ()
@@ -408,7 +410,7 @@ class LandingState:
                 if not opened["made_of"]:
                     for name in ("made_of", "difference", "digests", "folded"):  # nor digests
                         del opened[name]
-                _leave_out(opened, "keyed", "compares", "keys", "all_keys", "compares_next")
+                _leave_out(opened, "keyed", "compares", "keys", "all_keys", "compares_next", "marks")
         if value["snapshot"] is None:
             del value["snapshot"]
         else:

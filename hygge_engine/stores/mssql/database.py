@@ -268,7 +268,13 @@ class MssqlTransaction:
         return _table_id(self._session.fetch_all("SELECT OBJECT_ID(?)", (self._name(table),), doing=doing))
 
     def merge(
-        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+        self,
+        stage: str,
+        table: str,
+        schema: pa.Schema,
+        key: Sequence[str],
+        told_apart: Mapping[str, str],
+        mark: str = "",
     ) -> None:
         doing = f"merging {stage} into {table}"
         known = self._columns(table)
@@ -278,7 +284,7 @@ class MssqlTransaction:
         if fresh:
             added = ", ".join(_declaration(field) for field in fresh)
             self._session.execute(f"ALTER TABLE {self._name(table)} ADD {added}", doing=doing)
-        self._move(stage, table, schema, key, told_apart if known else None)
+        self._move(stage, table, schema, key, told_apart if known else None, mark)
 
     def replace(
         self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
@@ -313,33 +319,58 @@ class MssqlTransaction:
         self._session.execute(f"CREATE TABLE {self._name(table)} ({', '.join(columns)})", doing=f"creating {table}")
 
     def _move(
-        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str] | None
+        self,
+        stage: str,
+        table: str,
+        schema: pa.Schema,
+        key: Sequence[str],
+        told_apart: Mapping[str, str] | None,
+        mark: str = "",
     ) -> None:
         """Of two rows with the same key the one that was staged last counts, be it a deleted one, over the table's own;
         ``told_apart`` is None where the table has none. Columns that the stage was made without land as NULL: the
-        source had lost them by then."""
+        source had lost them by then. Where deleted rows are marked, they stay as they last came."""
         doing = f"moving {stage} into {table}"
         staged = self._columns(stage)
+        marks = bool(key and mark) and DELETED in staged and self._has(stage, staged, mark)
+        is_deleted, is_coming = f"s.{quote(DELETED)} = 1", f" AND s.{quote(DELETED)} = 0" if marks else ""
         names = ", ".join(quote(name) for name in schema.names if self._has(stage, staged, name))
         last = ""
         if key and told_apart is not None:
             same = " AND ".join(_same_key(name, told_apart.get(name)) for name in key)
+            if marks:
+                self._mark(stage, table, mark, f"{same} AND {is_deleted}", doing)
             self._session.execute(
                 f"DELETE FROM t FROM {self._name(table)} AS t "  # noqa: S608 - names are quoted
-                f"WHERE EXISTS (SELECT 1 FROM {self._name(stage)} AS s WHERE {same})",
+                f"WHERE EXISTS (SELECT 1 FROM {self._name(stage)} AS s WHERE {same}{is_coming})",
                 doing=doing,
             )
         if key:
             same = " AND ".join(_same_bytes(field) for field in schema if field.name in key)
             newer = f"{same} AND n.{quote(ROW_NUMBER)} > s.{quote(ROW_NUMBER)}"
-            last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
+            newer_row = newer + (f" AND n.{quote(DELETED)} = 0" if marks else "")
+            last = f" WHERE NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer_row})"  # noqa: S608 - quoted
             if DELETED in staged:
                 last += f" AND s.{quote(DELETED)} = 0"
         self._session.execute(
             f"INSERT INTO {self._name(table)} ({names}) SELECT {names} FROM {self._name(stage)} AS s{last}",  # noqa: S608
             doing=doing,
         )
+        if marks:  # also rows that came before they were deleted
+            gone = f"NOT EXISTS (SELECT 1 FROM {self._name(stage)} AS n WHERE {newer})"  # noqa: S608 - quoted
+            same = " AND ".join(_same_bytes(field, "t") for field in schema if field.name in key)
+            self._mark(stage, table, mark, f"{same} AND {is_deleted} AND {gone}", doing)
         self._session.execute(f"DROP TABLE {self._name(stage)}", doing=doing)
+
+    def _mark(self, stage: str, table: str, mark: str, condition: str, doing: str) -> None:
+        """Mark rows ``t`` for which there is a row ``s`` of the stage, unless they have been marked before."""
+        name = quote(mark)
+        self._session.execute(
+            f"UPDATE t SET {name} = (SELECT MAX({name}) FROM {self._name(stage)} WHERE {quote(DELETED)} = 1) "  # noqa: S608
+            f"FROM {self._name(table)} AS t WHERE t.{name} IS NULL "
+            f"AND EXISTS (SELECT 1 FROM {self._name(stage)} AS s WHERE {condition})",
+            doing=doing,
+        )
 
     def _name(self, table: str) -> str:
         return qualify(self._schema, table)
@@ -370,13 +401,13 @@ def _same_key(name: str, folding: str | None) -> str:
     return f"{same} AND {exact('s')} = {exact('t')}"
 
 
-def _same_bytes(field: pa.Field[pa.DataType]) -> str:
-    """Whether two rows of a stage have the same key. Texts that the server treats as equal may be those of two rows, of
-    which none may vanish: the table's own key refuses to hold them both."""
+def _same_bytes(field: pa.Field[pa.DataType], other: str = "n") -> str:
+    """Whether two rows of a stage have the same key, or one and a row of the table. Texts that the server treats as
+    equal may be those of two rows, of which none may vanish: the table's own key refuses to hold them both."""
     name = quote(field.name)
-    same = f"n.{name} = s.{name}"
+    same = f"{other}.{name} = s.{name}"
     if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-        same += f" AND CAST(n.{name} AS varbinary(900)) = CAST(s.{name} AS varbinary(900))"
+        same += f" AND CAST({other}.{name} AS varbinary(900)) = CAST(s.{name} AS varbinary(900))"
     return same
 
 

@@ -402,7 +402,13 @@ class SqliteTransaction:
         return _table_id(self._connection, table)
 
     def merge(
-        self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
+        self,
+        stage: str,
+        table: str,
+        schema: pa.Schema,
+        key: Sequence[str],
+        told_apart: Mapping[str, str],
+        mark: str = "",
     ) -> None:
         """SQLite distinguishes all texts."""
         known = {in_ascii_case(name) for name, *_ in _columns(self._connection, table)}
@@ -411,7 +417,7 @@ class SqliteTransaction:
         for field in schema:
             if known and in_ascii_case(field.name) not in known:
                 self._connection.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {_declaration(field)}")
-        self._move(stage, table, schema, key)
+        self._move(stage, table, schema, key, mark)
 
     def replace(
         self, stages: Sequence[str], table: str, schema: pa.Schema, key: Sequence[str], told_apart: Mapping[str, str]
@@ -454,24 +460,35 @@ class SqliteTransaction:
         mark = f"/* hygge-engine {uuid.uuid4().hex} */"
         self._connection.execute(f"CREATE TABLE {quote(table)} ({mark} {', '.join(columns)})")
 
-    def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str]) -> None:
+    def _move(self, stage: str, table: str, schema: pa.Schema, key: Sequence[str], mark: str = "") -> None:
         """A row replaces the one with its key, the last one staged before it included. What is deleted at the end goes
-        last, so that a row may have come before, or come back. Columns that the stage was made without land as NULL:
-        the source had lost them by then."""
+        last, so that a row may have come before, or come back; where it is marked instead, it stays as it last came.
+        Columns that the stage was made without land as NULL: the source had lost them by then."""
         execute = self._connection.execute
         staged = {in_ascii_case(name) for name, *_ in _columns(self._connection, stage)}
         names = ", ".join(quote(name) for name in schema.names if in_ascii_case(name) in staged)
         keys = ", ".join(quote(name) for name in key)
         rows = f"SELECT {names} FROM {quote(stage)} ORDER BY {quote(ROW_NUMBER)}"  # noqa: S608 - names are quoted
+        marks = bool(mark) and DELETED in staged and in_ascii_case(mark) in staged
+        is_deleted = quote(DELETED)
         if key:
+            coming = f" WHERE NOT {is_deleted}" if marks else ""
             # Not INSERT OR REPLACE: a row that breaks a foreign unique index would remove other rows.
-            execute(f"DELETE FROM {quote(table)} WHERE ({keys}) IN (SELECT {keys} FROM {quote(stage)})")  # noqa: S608
-            marked = DELETED in staged
-            columns, kept = (f"{names}, {quote(DELETED)}", f" WHERE NOT {quote(DELETED)}") if marked else (names, "")
+            replaced = f"SELECT {keys} FROM {quote(stage)}{coming}"  # noqa: S608 - names are quoted
+            execute(f"DELETE FROM {quote(table)} WHERE ({keys}) IN ({replaced})")  # noqa: S608
+            is_marked = DELETED in staged and not marks
+            columns, kept = (f"{names}, {is_deleted}", f" WHERE NOT {is_deleted}") if is_marked else (names, "")
             # Beside MAX, SQLite takes the other columns from the row that has it.
-            last = f"SELECT {columns}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608
+            last = f"SELECT {columns}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)}{coming} GROUP BY {keys}"  # noqa: S608
             rows = f"SELECT {names} FROM ({last}){kept}"  # noqa: S608 - names are quoted
         execute(f"INSERT INTO {quote(table)} ({names}) {rows}")
+        if key and marks:
+            last = f"SELECT {keys}, {is_deleted}, MAX({quote(ROW_NUMBER)}) FROM {quote(stage)} GROUP BY {keys}"  # noqa: S608
+            at = f"SELECT MAX({quote(mark)}) FROM {quote(stage)} WHERE {is_deleted}"  # noqa: S608 - names are quoted
+            execute(
+                f"UPDATE {quote(table)} SET {quote(mark)} = ({at}) WHERE {quote(mark)} IS NULL "  # noqa: S608
+                f"AND ({keys}) IN (SELECT {keys} FROM ({last}) WHERE {is_deleted})"
+            )
         execute(f"DROP TABLE {quote(stage)}")
 
 

@@ -61,6 +61,9 @@ class SqliteSettings(StoreSettings):
         """A table of a key only; others are reloaded by a drop."""
         return True
 
+    def marks(self) -> bool:
+        return True
+
     def upserts(self) -> bool:
         """A row replaces the one with its key; a load of a table without a key refuses what needs that."""
         return True
