@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -125,6 +125,12 @@ class LoadPlanner:
     def keeps_versions(self) -> bool:
         """Whether each version of a row lands as a row of its own."""
         return bool(self._entity.history_of)
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long versions are kept that others have followed; None: for ever, or where none are kept."""
+        seconds = self._entity.history_retention
+        return None if seconds is None or not self.keeps_versions else timedelta(seconds=seconds)
 
     @property
     def reloads(self) -> bool:

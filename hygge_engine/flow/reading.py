@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
+from hygge_engine.errors import LakeError, StoreError
 from hygge_engine.flow.digests import DigestKeeper, Digests, SnapshotFiles, SnapshotUnusable, is_of_other_hashes
 from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
 from hygge_engine.flow.marking import marking
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
+from hygge_engine.flow.pruning import NotPruned, OldVersions, is_due
 from hygge_engine.flow.reach import earned_watermark, knows_largest
 from hygge_engine.flow.slices import SliceObserver
 from hygge_engine.flow.steps import (
@@ -34,8 +36,10 @@ from hygge_engine.flow.steps import (
 )
 from hygge_engine.flow.versions import Operation, VersionWriter
 from hygge_engine.homes.base import Batch, Home, Position, Remarks, SourceSchema
+from hygge_engine.plain_text import counted
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
+from hygge_engine.row_counts import RowCounts
 from hygge_engine.stopping import Stopped, is_overdue
 from hygge_engine.stores.base import Destination, RowWriter
 from hygge_engine.stores.landing.lease import RENEWAL_SECONDS, TableLease
@@ -105,10 +109,51 @@ class WindowReader:
                 return StagedRows([], None, cut)
             self._finish(steps, opened, last=cut is None and self._whole)
             deletes = [file for step in keeping if isinstance(step, LeaveOutUnchanged) for file in step.deletes]
-            return StagedRows(writer.finish(), position, cut, deletes)
+            files = writer.finish()
+            if cut is None and self._planner.retention is not None:
+                deletes += self._prune(opened, landed, self._planner.retention)
+            return StagedRows(files, position, cut, deletes)
         except BaseException:
             _abandon(writer, *keeping)
             raise
+
+    def _prune(self, opened: OpenLoad, landed: SourceSchema, kept: timedelta) -> Sequence[StagedFile]:
+        """Stage the removal of old versions, where that is due and can be done now; else it is left to a later load."""
+        started = datetime.fromisoformat(opened.started)
+        if opened.adds or not is_due(self._lease.state, started):
+            return []
+        digests = self._planner.digests(landed.schema, self._lease.state.key_columns)
+        writer = self._destination.writer(self._lease, landed.schema, marked=True)
+        cutoff, count = started - kept, 0
+        try:
+            old = OldVersions(self._destination.read_back(), landed.schema, digests, cutoff, self._go_on)
+            for rows in old.rows():
+                writer.delete(rows)
+                count += rows.num_rows
+            files = writer.finish()
+        except (NotPruned, StoreError, LakeError) as error:
+            writer.abandon()
+            self._say(f"versions from before {cutoff:%Y-%m-%d} stay for now: {error}")
+            return []
+        except BaseException:
+            writer.abandon()
+            raise
+        self._lease.note_pruned(opened.started)
+        if count and (now := self._lease.open) is not None:
+            self._lease.stage_changes(counting=now.counting + RowCounts(0, 0, count))
+            self._say(f"{counted(count, 'version')} from before {cutoff:%Y-%m-%d} removed")
+        return files
+
+    def _go_on(self) -> None:
+        """Raise NotPruned where the slice has to end."""
+        self.renew()
+        if self.cut([]):
+            raise NotPruned("there was no time left")
+
+    def _say(self, text: str) -> None:
+        """Let the journal's message of the load end with a text."""
+        if (now := self._lease.open) is not None:
+            self._lease.stage_changes(message="; ".join(filter(None, (now.message, text))))
 
     def _keeping(self, opened: OpenLoad, landed: SourceSchema) -> list[KeepDigests]:
         """The step that keeps digests of what lands, and of a difference leaves out what has landed; none where none

@@ -357,8 +357,8 @@ class _Slice:
         if opened.divided is not None:
             publish_ranges(self._destination, self._lease)
             return None
-        files, position, cut, _ = self._reader.read(opened)
-        if files:
+        rows, position, cut, deletes = self._reader.read(opened)
+        if files := [*rows, *deletes]:
             self._destination.publish(self._lease, files, position=position, last=cut is None)
         elif cut is None:
             self._lease.finish()

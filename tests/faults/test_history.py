@@ -7,21 +7,27 @@ import json
 import random
 import sqlite3
 from collections import defaultdict
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 
 from devcloud.replicator import check_landing_zone
+from hygge_engine.flow import planner
 from hygge_engine.flow import run as flow_run
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.project import WatermarkSettings
+from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.open_mirroring.layout import layout_of
+from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from hygge_engine.stores.sqlite.database import SqliteDatabase
 from tests.faults.source import COLUMNS, Row, Source, SourceHome
 from tests.faults.world import World
@@ -51,6 +57,8 @@ class HistoryWorld(World):
         self.things = Source(root / "source.json")
         self.home = SourceHome(self.things)
         self.seen: dict[int, list[Version]] = defaultdict(list)
+        self.seen_at: dict[int, list[int]] = defaultdict(list)
+        self.hours = 0
         self._how = how
         self._loads = 0
         self._reached = 0
@@ -79,7 +87,20 @@ class HistoryWorld(World):
             before = self.seen[id_][-1] if id_ in self.seen else None
             if row != before:
                 self.seen[id_].append(row)
+                self.seen_at[id_].append(self.hours)
         self._reached = max((row[2] for row in rows.values()), default=self._reached)
+
+    @property
+    def clock(self) -> type[datetime]:
+        """The engine's clock, some hours ahead."""
+        world = self
+
+        class Ahead(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + timedelta(hours=world.hours)
+
+        return Ahead
 
     def versions(self) -> dict[int, list[Version]]:
         """What readers of the mirrored table see of each key, in the order of the versions."""
@@ -248,3 +269,56 @@ def test_a_database_keeps_versions_as_well(tmp_path: Path, monkeypatch: pytest.M
     for id_, value, modified in rows:
         found[id_].append(None if value is None else (id_, value, modified))
     assert found == {id_: versions for id_, versions in world.seen.items() if versions}
+
+
+class _SeenByReaders(ReadBack):
+    """The mirrored history, as the replicator has it."""
+
+    def __init__(self, world: HistoryWorld) -> None:
+        self._table = world.replicator.table("dbo", "things_history")
+
+    def count(self) -> int:
+        return self._table.num_rows
+
+    def read(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
+        yield from self._table.select(list(columns)).to_batches(max_chunksize=3)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_versions_leave_that_tell_nothing_of_the_time_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    random_ = random.Random(f"{how} old")
+    world = HistoryWorld(tmp_path, monkeypatch, how)
+    monkeypatch.setattr(OpenMirroringTable, "read_back", lambda _: _SeenByReaders(world))
+    monkeypatch.setattr(planner, "datetime", world.clock)
+    world.entity = replace(world.entity, history_retention=86_400.0)
+    for hours in (0, 1, 2, 26, 27, 52):
+        world.hours = hours
+        change(world.things, random_, how)
+        message = world.run(die_at=random_.choice([None, 3, 6, 9]))
+        world.versions()
+        # A day and more after the first ones; what the last one sees is younger than a day.
+        assert (" removed" in message) == (hours in (26, 52)), (hours, message)
+    kept: dict[int, list[Version]] = {}
+    for id_, versions in world.seen.items():
+        hours_of = world.seen_at[id_]
+        old = sum(hours < 52 - 24 for hours in hours_of)
+        if (left := versions[max(old - 1, 0) :]) and (left[0] is None and old):
+            left = left[1:]
+        kept |= {id_: left} if left else {}
+    assert world.versions() == kept
+    assert sum(map(len, kept.values())) < sum(map(len, world.seen.values()))
+
+
+def test_a_history_that_cannot_be_read_back_keeps_its_versions_for_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = HistoryWorld(tmp_path, monkeypatch, "tracking")
+    world.entity = replace(world.entity, history_retention=86_400.0)
+    monkeypatch.setattr(OpenMirroringTable, "read_back", Destination.read_back)
+    for _ in range(2):
+        world.things.put(1)
+        message = world.run()
+    assert "stay for now: the table things_history cannot be read back" in message
+    world.check_versions()

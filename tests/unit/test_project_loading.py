@@ -59,11 +59,13 @@ watermark: { column: changed, lag: 5m }
 
 def test_a_history_is_an_entity_beside_the_one_whose_versions_it_lands(tmp_path: Path) -> None:
     entities = "\n  - {name: orders, schema_changes: {added: rebuild}}\n  - {name: customers, history: none}\n"
-    project = load(tmp_path, flow=FLOW.replace("[orders, customers]", entities) + "history: versions\n")
+    kept = "history: versions\nhistory_retention: 30d\n"
+    project = load(tmp_path, flow=FLOW.replace("[orders, customers]", entities) + kept)
     assert [entity.name for entity in project.entities] == ["orders", "customers", "orders_history"]
     orders, _, history = project.entities
     assert (history.history_of, history.reads_as.name, history.run_type) == ("orders", "orders", "incremental")
     assert store_of(history).table_name == "orders_history"
+    assert history.history_retention == 30 * 86_400.0
     assert (history.home, history.watermark) == (orders.home, orders.watermark)
     assert (history.schema_changes.added, orders.schema_changes.added) == ("evolve", "rebuild")
     without = load(tmp_path / "without", flow=FLOW.replace("[orders, customers]", entities))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from hygge_engine.project.models.project import EntityName, FlowName, Options, Schedule
+from hygge_engine.project.models.project import EntityName, FlowName, Options, Retention, Schedule
 from hygge_engine.project.models.settings import History, Reload, RunType, Settings
 
 
@@ -26,6 +26,7 @@ class DefaultsDocument(Settings):
     run_type: RunType = "full_drop"
     reload: Reload = "drop"
     history: History = "none"
+    history_retention: Retention | None = None
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
@@ -43,6 +44,7 @@ class FlowDocument(Settings):
     run_type: RunType = "full_drop"
     reload: Reload = "drop"
     history: History = "none"
+    history_retention: Retention | None = None
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None
@@ -61,6 +63,7 @@ class EntityDocument(Settings):
     run_type: RunType | None = None
     reload: Reload | None = None
     history: History | None = None
+    history_retention: Retention | None = None
     home: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     watermark: dict[str, Any] | None = None

@@ -45,6 +45,12 @@ MIN_RETENTION_SECONDS = 7 * 86_400.0
 MIN_HISTORY_RETENTION_SECONDS = 2 * 86_400.0
 
 
+# The shortest time that versions of rows are kept that others have followed: a load looks for them once a day.
+MIN_VERSION_SECONDS = 86_400.0
+
+Retention = Annotated[Duration, at_least(MIN_VERSION_SECONDS), Field(ge=MIN_VERSION_SECONDS)]
+
+
 def check_flow_name(name: str) -> str:
     """Return ``name`` if it can name a flow; raise ValueError otherwise."""
     if not _FLOW_NAME.fullmatch(name) or len(name) > _NAME_LIMIT_CHARACTERS:
@@ -225,7 +231,8 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's
     ``incremental`` overrides it; ``reload`` says how a full_drop makes the table anew. ``history_of`` names the entity
-    of the flow whose versions of rows it lands, where it was made of that one's ``history``. ``places`` says where each
+    of the flow whose versions of rows it lands, where it was made of that one's ``history``; those that others have
+    followed are kept for ``history_retention`` (seconds; None: for ever). ``places`` says where each
     text of its settings stands (``file:line:column``), for errors that only the source can find; secrets are left
     out."""
 
@@ -241,6 +248,7 @@ class Entity:
     reload: Reload = "drop"
     history: History = "none"
     history_of: str = ""
+    history_retention: float | None = None
     deletes: DeletesSettings = field(default_factory=DeletesSettings)
     places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -375,6 +383,6 @@ def _dump_entity(entity: Entity) -> dict[str, Any]:
         "expectations": dump_settings(entity.expectations) if entity.expectations else None,
         # Left out as long as they are the defaults: loads that an earlier version has planned go on.
         **({"reload": entity.reload} if entity.reload != "drop" else {}),
-        **({"history_of": entity.history_of} if entity.history_of else {}),
+        **({"history_of": entity.history_of, "kept": entity.history_retention} if entity.history_of else {}),
         **({"deletes": dump_settings(entity.deletes)} if entity.deletes != DeletesSettings() else {}),
     }

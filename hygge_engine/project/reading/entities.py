@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from hygge_engine.project.models.documents import EntityDocument
-from hygge_engine.project.models.project import OPTIONAL_SECTIONS, Entity, check_entity_name
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS, Entity, Retention, check_entity_name
 from hygge_engine.project.models.settings import HOMES, STORES, History, Reload, RunType, Settings
 from hygge_engine.project.reading.bounds import ReadLimits
 from hygge_engine.project.reading.checks import CrossSectionRules
@@ -55,8 +57,20 @@ class Entities:
         run_type = document.run_type or run_type_of(inherited)
         reload = document.reload or reload_of(inherited)
         history = document.history or history_of(inherited)
+        retention = document.history_retention
+        if "history_retention" not in item.tree.entries:
+            retention = retention_of(inherited)
         places = self._places_of_all(trees)
-        entity = Entity(item.name, flow, run_type, reload=reload, history=history, places=places, **sections)
+        entity = Entity(
+            item.name,
+            flow,
+            run_type,
+            reload=reload,
+            history=history,
+            history_retention=retention,
+            places=places,
+            **sections,
+        )
         store = trees["store"]
         if store is not None:
             self._checks.check_entity(entity, item, inherited, store, trees["watermark"])
@@ -152,6 +166,15 @@ def reload_of(tree: MappingNode) -> Reload:
 def history_of(tree: MappingNode) -> History:
     """The ``history`` that a tree has, or the default."""
     return "versions" if text_of(tree.get("history")) == "versions" else "none"
+
+
+def retention_of(tree: MappingNode) -> float | None:
+    """The ``history_retention`` that a tree has; None where it has none, or none that is a duration."""
+    text = text_of(tree.get("history_retention"))
+    try:
+        return None if text is None else TypeAdapter(Retention).validate_python(text)
+    except ValueError:
+        return None
 
 
 def _is_unreadable(name: str, *trees: MappingNode) -> bool:

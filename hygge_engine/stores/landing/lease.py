@@ -248,6 +248,10 @@ class TableLease(ABC):
         """Take back what was to go with the next write: its slice has failed, and the next one notes it anew."""
         self.state = self._written
 
+    def note_pruned(self, at: str) -> None:
+        """Remember with the next write that old versions were taken out of a history by a load that began ``at``."""
+        self.state = replace(self.state, pruned_at=at)
+
     def forget_snapshot(self) -> None:
         """Give up the digests of what has landed, with the next write: they cannot be read, or not be believed."""
         self.state = replace(self.state, snapshot=None)

@@ -320,6 +320,8 @@ class LandingState:
     went_back: str = ""
     snapshot: Snapshot | None = None
     compared_at: str = ""
+    # When the newest load began (ISO 8601, UTC) that has taken old versions out of a history.
+    pruned_at: str = ""
     owner: Owner | None = None
     open: OpenLoad | None = None
     set_aside: OpenLoad | None = None
@@ -415,7 +417,7 @@ class LandingState:
             del value["snapshot"]
         else:
             _leave_out(value["snapshot"], "keyed")
-        _leave_out(value, "compared_at")
+        _leave_out(value, "compared_at", "pruned_at")
         if value["finished"] is not None:
             value["finished"][_OF_ADOPTED_LOAD] = value["finished"].pop("of_adopted_load")
             _hide_counts(value["finished"])
