@@ -138,7 +138,7 @@ class Story:
         self, load_id: str, run_type: RunType, attempt: int, slice_minutes: float = ONE_SLICE, **of_range: object
     ) -> SliceResult:
         """One slice of a load, or of one of its ranges."""
-        project = replace(self.warehouse.project(run_type), options=Options(slice_minutes=slice_minutes))
+        project = replace(self.warehouse.known_project(run_type), options=Options(slice_minutes=slice_minutes))
         (entity,) = project.entities
         task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt, **of_range)  # type: ignore[arg-type]
         return flow_run.run_slice(project, entity, task, AskedToStop())
@@ -228,9 +228,7 @@ def remedies(story: Story, result: SliceResult) -> Iterator[Callable[[Story], No
         assert f"Restore format: {case.before}" in said
         assert ("another table_name" in said) == apart
     yield restore
-    yield move
-    if not apart:
-        yield reload
+    yield move if apart else reload
 
 
 @contextmanager

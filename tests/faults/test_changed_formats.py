@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.faults.changed_formats import MOMENTS, NEXT, Case, cases, run
+from hygge_engine.stores.landing import lease
+from tests.faults.changed_formats import MOMENTS, NEXT, Case, Moment, Story, cases, contents, run
 
 A_FEW = [
     Case("parquet", "csv", "incremental", True, "intent written", "another load"),
@@ -35,3 +38,33 @@ def test_a_few_cases_have_all_there_is() -> None:
     assert {(case.before, case.after) for case in A_FEW} == {(case.before, case.after) for case in every}
     assert {case.moment for case in A_FEW} == set(MOMENTS)
     assert {case.next for case in A_FEW} == set(NEXT)
+
+
+@pytest.mark.parametrize("moment", ["between slices", "dropping"])
+def test_what_an_earlier_version_has_staged_in_two_formats_never_lands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: Moment
+) -> None:
+    """It began again where it still reads; past that only a reload helps, and is what the message names."""
+    monkeypatch.setattr(lease, "has_ended", lambda process: True)
+    case = Case("csv", "csv", "full_drop", True, moment, "another load")
+    story = Story(tmp_path / "story", monkeypatch, case)
+    story.warehouse.directory.mkdir()
+    story.begin()
+    (state,) = (story.warehouse.directory / "project/out/.hygge_journal/landing").rglob("*.json")
+    document = json.loads(state.read_text())
+    (staged, *_), where = document["open"]["staged"], state.parents[3]
+    other = staged["staged"].replace(".csv", ".parquet")
+    shutil.copy(where / staged["staged"], where / other)
+    document["open"]["staged"].append(staged | {"staged": other})
+    document["open"].pop("file_format", None)
+    state.write_text(json.dumps(document))
+    before = contents(story.warehouse.folder)
+    for format_ in ("csv", "parquet"):
+        story.warehouse.settle(format_)
+        if moment == "dropping":
+            refused = story.load(f"an increment in {format_}", "incremental")
+            assert "No format can finish it: reload the table with run_type full_drop" in refused.message
+            assert contents(story.warehouse.folder) == before
+    assert story.load("reload", "full_drop").status == "done"
+    story.check_landed(all_of_it=True)
+    story.check_nothing_is_left()

@@ -97,6 +97,12 @@ class Warehouse(ABC):
         text = FLOW.format(schema="source", run_type=run_type, **settings)
         return load(self.directory / "project", hygge=self.hygge, flow=text + self.more)
 
+    def known_project(self, run_type: RunType) -> Project:
+        """The project, read once until it has changed."""
+        if run_type not in self._projects:
+            self._projects[run_type] = self.project(run_type)
+        return self._projects[run_type]
+
     def project_changed(self) -> None:
         """Let later loads read `hygge`, `more` and the store's settings again."""
         self._projects.clear()
@@ -122,9 +128,7 @@ class Warehouse(ABC):
         slice_minutes: float = 4.0,
         busy: int = 0,
     ) -> SliceResult:
-        if run_type not in self._projects:
-            self._projects[run_type] = self.project(run_type)
-        project = replace(self._projects[run_type], options=Options(slice_minutes=slice_minutes))
+        project = replace(self.known_project(run_type), options=Options(slice_minutes=slice_minutes))
         (entity,) = project.entities
         task = SliceTask(load_id, f"run-{load_id}", entity.flow, entity.name, run_type, "hash", attempt, busy=busy)
         return flow_run.run_slice(project, entity, task, watch or AskedToStop())

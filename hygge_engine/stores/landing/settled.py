@@ -46,12 +46,12 @@ def check_finishable(state: LandingState, place: str, file_format: str) -> None:
             "old one stays as it is.",
         )
     if not began_elsewhere(state, place) and (other := other_format(opened, file_format)):
-        restore = f"Restore format: {other} until that load has ended"
+        restore = f"Restore format: {other} until that load has ended, or"
         if len(_extensions(opened)) > 1:  # an earlier version has gone on in another format
-            restore = "No format can finish it"
+            restore = "No format can finish it:"
         raise LandingBroken(
             f"{began} lands {other} files in {place}, the settings now say {file_format}",
-            hint=f"{restore}, or {_replacing(other, file_format)}",
+            hint=f"{restore} {_replacing(other, file_format)}",
         )
 
 
