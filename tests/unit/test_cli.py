@@ -34,6 +34,7 @@ from hygge_engine.errors import HomeLoginFailed, HomeNotFound, HomeUnavailable, 
 from hygge_engine.flow.slices import SliceResult
 from hygge_engine.journal import Journal
 from hygge_engine.journal.journal import FULL, FULL_REMEDY
+from tests.faults.source import SourceHome
 from tests.journal_rows import make_row
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.project_files import ENVIRONMENT, HYGGE, write_project
@@ -476,6 +477,21 @@ def test_plan_knows_how_far_the_destination_has_come(world: LoadWorld) -> None:
     offline = json.loads(hygge(world, "plan", "--json", "--offline", "--run-type", "full_drop").stdout)
     assert {(line["mode"], line["committed"]) for line in offline["entities"]} == {("full_drop", "")}
     assert offline["estimate"] is None
+
+
+def test_plan_estimates_what_was_never_loaded_by_its_rows(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = SourceHome.describe
+    rows = {"rows": 1_000_000}
+    monkeypatch.setattr(SourceHome, "describe", lambda self: replace(described(self), approximate_rows=rows["rows"]))
+    estimate = json.loads(hygge(world, "plan", "--json").stdout)["estimate"]
+    assert (estimate["known"], estimate["by_rows"], estimate["unknown"]) == (0, 3, 0)
+    assert estimate["seconds"] == pytest.approx(1 + 1_000_000 / 50_000)
+    told = "3 of 3 entities have not been loaded like this before, 3 of them estimated by their rows"
+    assert told in hygge(world, "plan").stdout
+    hygge(world, "go")
+    rows["rows"] = 10**18
+    estimate = json.loads(hygge(world, "plan", "--json").stdout)["estimate"]
+    assert (estimate["by_rows"], estimate["seconds"] < 60) == (0, True)  # what is new is not all that there is
 
 
 def test_durations_that_there_cannot_be_are_unknown(world: LoadWorld) -> None:
