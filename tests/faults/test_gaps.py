@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,5 +182,23 @@ def test_changes_that_were_not_kept_when_a_load_looked_are_lost(
     world.things.restart()
     world.things.count_on()
     assert "were not kept: Change Tracking is off" in world.check_next().message
+    world.run("full_drop")
+    world.check_next()
+
+
+def test_a_reload_that_was_set_aside_before_does_not_bring_back_what_was_lost_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings name another place for a while, so that another reload begins, meets the loss, and dies."""
+    world = GapWorld(tmp_path, monkeypatch)
+    world.grow()
+    _reload_dropping(world)
+    world.things.restore()
+    here = world.layout
+    world.layout = replace(here, table_name="elsewhere")
+    world.run("full_drop", die_at=4)
+    world.layout = here
+    world.things.count_on()
+    assert world.check_next().error == "home.changes_expired"
     world.run("full_drop")
     world.check_next()

@@ -312,9 +312,15 @@ class TableLease(ABC):
 
     def note_back(self, found: str) -> None:
         """Remember until a reload has ended that the source has fallen behind the watermark, or lost changes since: it
-        may grow past it again, and what came below is never read then. What was found first stays."""
-        if not self.state.went_back:
-            self._write(replace(self.state, went_back=found), keep_owner=False)
+        may grow past it again, and what came below is never read then. What was found first stays.
+
+        A reload that is set aside meanwhile does not end it: its rows may be older than what was lost."""
+        before, aside = self.state, self.state.set_aside
+        if aside is not None and aside.mode == "reload":
+            aside = replace(aside, outlived=True)
+        found_so_far = replace(before, went_back=before.went_back or found, set_aside=aside)
+        if found_so_far != before:
+            self._write(found_so_far, keep_owner=False)
 
     def note_waiting(self, found: Watermark) -> None:
         """Remember how many rows wait beyond the source's clock, where these are not as many as before."""

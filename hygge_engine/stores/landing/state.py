@@ -204,6 +204,8 @@ class OpenLoad:
     compares_next: bool = False
     # The column that rows are marked in which the source has deleted; empty where they are deleted.
     marks: str = ""
+    # A reload that was set aside when its source was found to have lost changes: some may be newer than its rows.
+    outlived: bool = False
     # The source's key columns, and a cursor of texts, with their types and orders, in which `position` and the window
     # mean something; empty where they mean something else, or in documents of earlier versions.
     order: tuple[str, ...] = ()
@@ -295,9 +297,10 @@ class LandingState:
     Arrow type, ``removed_columns`` those that the table has and the source no longer; ``treatments`` says what is done
     to the values of columns that do not land as they are, ``newest`` how new those of a column were whose freshness is
     expected. ``went_back`` says how the source was once found to have fallen behind the watermark, or to have lost
-    changes after it, so that rows may have come that no increment reads; a reload that has ended takes it back, and
-    nothing else. ``snapshot`` are the digests of what has landed, where they are kept; ``compared_at`` (ISO 8601, UTC)
-    is when the newest load began that has compared all of the source with them.
+    changes after it, so that rows may have come that no increment reads; a reload that has ended takes it back, unless
+    it was set aside then (`OpenLoad.outlived`), and nothing else. ``snapshot`` are the digests of what has landed,
+    where they are kept; ``compared_at`` (ISO 8601, UTC) is when the newest load began that has compared all of the
+    source with them.
     """
 
     epoch: int = 0
@@ -412,7 +415,7 @@ class LandingState:
                 if not opened["made_of"]:
                     for name in ("made_of", "difference", "digests", "folded"):  # nor digests
                         del opened[name]
-                _leave_out(opened, "keyed", "compares", "keys", "all_keys", "compares_next", "marks")
+                _leave_out(opened, "keyed", "compares", "keys", "all_keys", "compares_next", "marks", "outlived")
         if value["snapshot"] is None:
             del value["snapshot"]
         else:

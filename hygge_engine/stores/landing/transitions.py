@@ -92,7 +92,7 @@ def ended(state: LandingState) -> LandingState:
         finished=totals_of(opened),
         newest=newest,
         handed_over_at=handed_over_at,
-        went_back="" if opened.mode == "reload" else state.went_back,
+        went_back="" if opened.mode == "reload" and not opened.outlived else state.went_back,
         compared_at=opened.started if compares else state.compared_at,
     )
 
