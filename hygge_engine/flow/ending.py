@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hygge_engine.errors import LandingBroken
 from hygge_engine.expectations.checks import outcome_of, warning_of
 from hygge_engine.flow.divided import publish_ranges
 from hygge_engine.flow.slices import SliceResult, SliceStatus
@@ -51,7 +52,7 @@ def let_go(destination: Destination[Any], lease: TableLease, started: datetime, 
     ``cancelled``. Raises LandingBroken where what the load lands is of another kind of files than the settings say.
     """
     if lease.is_owner or (lease.owns_open and _is_all_staged(lease)):
-        lease.take_over()
+        _take_over(lease)
         opened = lease.open
         if opened is not None and lease.owns_open and opened.mode == "reload":
             if opened.phase == "staging":
@@ -64,6 +65,16 @@ def let_go(destination: Destination[Any], lease: TableLease, started: datetime, 
         return ended_result(lease, started)
     lease.release()
     return slice_result(lease, "cancelled", started)
+
+
+def _take_over(lease: TableLease) -> None:
+    """Own the table. What is visible of a load that was begun in another format stays as it is, and so does the load;
+    raises LandingBroken where there is more to do about it."""
+    try:
+        lease.take_over()
+    except LandingBroken:
+        if lease.open is None or lease.open.intent or lease.open.mode == "reload":
+            raise
 
 
 def is_table_gone(lease: TableLease) -> bool:

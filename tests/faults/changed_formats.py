@@ -186,6 +186,8 @@ def run(case: Case, directory: Path, patch: pytest.MonkeyPatch) -> None:
         if result.status == "failed":
             assert result.error == "store.landing_broken", result
             assert contents(story.warehouse.folder) == before, "it was refused, and has moved something"
+        if case.next == "closing" and case.moment == "between slices":
+            assert result.status == "cancelled", "there is nothing to make visible"
         story.check_landed(all_of_it=case.next != "closing" and result.status == "done")
         for number, remedy in enumerate(remedies(story, result)):
             ending = told = story.copied(directory / f"ending-{number}")

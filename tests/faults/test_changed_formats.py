@@ -15,6 +15,7 @@ A_FEW = [
     Case("parquet", "csv", "incremental", True, "intent written", "another load"),
     Case("parquet", "ndjson", "full_drop", True, "dropping", "full_drop"),
     Case("parquet", "delta", "incremental", True, "between slices", "goes on"),
+    Case("parquet", "delta", "incremental", True, "between slices", "closing"),
     Case("csv", "parquet", "full_drop", True, "between slices", "goes on"),
     Case("csv", "ndjson", "full_drop", False, "half visible", "closing"),
     Case("csv", "delta", "incremental", False, "intent written", "another load"),
