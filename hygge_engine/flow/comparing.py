@@ -71,7 +71,7 @@ class KeyComparison:
         self._files = SnapshotFiles(destination, self._digests, reader.renew)
         self._schema = planner.comparable()
         self._read: list[pl.Series] = []
-        self._finds = False
+        self._has_rows: bool | None = None
 
     def find_gone(self) -> tuple[list[StagedFile], Cut | None]:
         """Get ahead; the staged deletes, and why the slice ended before the comparison did. What the open load keeps of
@@ -144,9 +144,10 @@ class KeyComparison:
 
     def _not_found(self, missing: pa.Table) -> pa.Table:
         """Those of the missing entries whose keys the source does not have, asked for them now."""
-        if not self._finds:
-            self._check_that_it_finds()
-            self._finds = True
+        if self._has_rows is None:
+            self._has_rows = self._finds_its_own()
+        if not self._has_rows:
+            return missing
         landed = next(iter(missing.combine_chunks().to_batches()))
         columns = [landed.column(str(place)) for place in range(len(self._digests.key))]
         found = in_order([self._hashes(self._lists.find_keys(self._source_rows(columns)))])
@@ -159,15 +160,15 @@ class KeyComparison:
     def _hashes(self, rows: pa.RecordBatch) -> pl.Series:
         return self._digests.key_hashes(self._polish.apply(rows, self._stamp))
 
-    def _check_that_it_finds(self) -> None:
-        """Raise HomeUnavailable where the source does not find the keys that it sends itself: nothing follows then from
-        what it does not find."""
+    def _finds_its_own(self) -> bool:
+        """Whether the source has any rows. Raises HomeUnavailable where it does not find the keys that it sends itself:
+        nothing follows then from what it does not find."""
         with closing(self._lists.read_keys(self._inputs)) as batches:
             rows = next((batch.rows for batch in batches if batch.rows.num_rows), None)
         if rows is None:
             if count := self._home.count(ReadWindow()):
                 raise HomeUnavailable(f"{self._name}: the source has {count:,} rows, and has sent the key of none")
-            return
+            return False
         tried = rows.slice(0, min(_TRIED, KEYS_AT_ONCE))
         found = in_order([self._hashes(self._lists.find_keys(tried))])
         if 2 * int(contained(found, self._hashes(tried)).sum()) < tried.num_rows:
@@ -176,6 +177,7 @@ class KeyComparison:
                 "rows are gone",
                 hint="If it lasts, compare the collation and the types of the key's columns with the database's.",
             )
+        return True
 
     def _say(self, deleted: int, rows: int) -> None:
         """What the comparison has come to, over all its slices."""

@@ -112,6 +112,38 @@ def test_a_load_that_dies_before_any_statement_is_carried_on(
     assert point > 10
 
 
+@pytest.mark.parametrize("successor", ["itself", "another load"])
+def test_a_comparison_that_dies_before_any_statement_marks_each_lost_row_once(
+    tmp_path: Path, shop: Shop, successor: str
+) -> None:
+    shop.more = "deletes: { compare: true, every: 0, mark: true, column: gone }\n"
+    shop.source.put(1, 2, 3, 4, 5)
+    shop.run("first", "incremental")
+    lost = [row for row in shop.source.rows if row[0] in (1, 4)]
+    shop.source.put(2, 6)
+    shop.source.remove(1, 4)
+    shutil.copytree(shop.directory, tmp_path / "before")
+    for point in itertools.count(1, 2):
+        shutil.rmtree(shop.directory)
+        shutil.copytree(tmp_path / "before", shop.directory)
+        shop.mortal.statements, shop.mortal.dies_before = 0, point
+        try:
+            shop.run("second", "incremental")
+            break
+        except Died:
+            shop.mortal.dies_before = 0
+        with pytest.MonkeyPatch.context() as patched:
+            if successor == "another load":
+                expire(patched)
+            assert shop.run("second" if successor == "itself" else "third", "incremental").status == "done"
+        assert shop.rows() == sorted(shop.source.rows + lost)
+        assert shop.ask("SELECT id FROM things WHERE gone IS NOT NULL ORDER BY id") == [(1,), (4,)]
+    assert point > 20
+    shop.mortal.dies_before = 0
+    shop.run("last", "incremental")
+    assert all(name in shop.ask("SELECT state FROM __hygge_landing")[0][0] for name in shop.tables() if "stage" in name)
+
+
 @pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
 def test_an_attempt_that_was_taken_over_touches_nothing(
     shop: Shop, run_type: RunType, monkeypatch: pytest.MonkeyPatch
