@@ -50,7 +50,14 @@ def meet(world: GapWorld, fate: str, run_type: RunType) -> None:
 
 @pytest.mark.parametrize(
     ("loss", "fate", "tracks"),
-    [*itertools.product(LOSSES, FATES, [True]), *itertools.product(["restored"], FATES, [False])],
+    [
+        *itertools.product(LAG_SHOWS, FATES, [True]),
+        *itertools.product(["restored"], FATES, [False]),
+        # Of these the source shows some sign for good.
+        *itertools.product(
+            [loss for loss in LOSSES if loss not in LAG_SHOWS], ["fails", "unmet", "killed late"], [True]
+        ),
+    ],
 )
 def test_what_was_lost_is_lost_until_a_reload_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str, fate: str, tracks: bool
