@@ -85,10 +85,11 @@ class OldVersions:
             self._alive()
             if batch.schema.names != self._schema.names:
                 raise NotPruned("the mirrored table has not all of the history's columns yet")
-            rows = pa.RecordBatch.from_arrays(
-                [column.cast(field.type) for field, column in zip(self._schema, batch.columns, strict=True)],
-                schema=self._schema,
-            )
+            try:
+                columns = [column.cast(field.type) for field, column in zip(self._schema, batch.columns, strict=True)]
+            except pa.ArrowException as error:
+                raise NotPruned(f"its key is read back as something else: {error}") from error
+            rows = pa.RecordBatch.from_arrays(columns, schema=self._schema)
             yield rows.filter(pc.less(rows.column(VALID_FROM), self._cutoff))
 
     def _numbered(self, batch: pa.RecordBatch) -> pl.DataFrame:

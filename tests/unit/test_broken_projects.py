@@ -45,6 +45,12 @@ def test_a_mistake_is_found_where_it_is_and_leads_to_the_fix(
     assert report.replace("\n", "").isprintable()
 
 
+def test_histories_count_among_the_tables_of_a_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_mirroring, "TABLES_AT_MOST", 3)
+    (problem,) = problems_of(tmp_path, {FLOW_FILE: f"{FLOW}history: versions\n".encode()})
+    assert "would hold 4 tables, and takes 3" in str(problem)
+
+
 def test_a_project_is_found_above(tmp_path: Path) -> None:
     write_project(tmp_path)
     with pytest.raises(ConfigurationError, match="There is one in") as caught:
