@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from hygge_engine.project.models.project import DeletesSettings
@@ -176,6 +177,23 @@ def test_comparisons_come_when_they_are_due_and_the_landing_state_remembers(
     assert world.run() == ""
     world.edit_state(compared_at="")
     assert world.run() == "keys compared: 0 of 11 rows deleted"
+
+
+def test_keys_stay_known_where_other_columns_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_ = random.Random(5)
+    world = ComparingWorld(tmp_path, monkeypatch, "guids and bytes")
+    world.things.change(random_, *range(12))
+    world.run()
+    wider = world.things.schema.append(pa.field("more", pa.int64()))
+    monkeypatch.setattr(HostileTable, "schema", wider)
+    world.things.change(random_, 3, 20)
+    del world.things.rows[7]
+    assert world.run().endswith("keys compared: 1 of 13 rows deleted")
+    del world.things.rows[8]
+    world.things.change(random_, 21)
+    assert world.run().endswith("keys compared: 1 of 13 rows deleted")
+    world.entity = replace(world.entity, reload="difference")
+    assert "not by difference: columns, key or polish are not those" in world.run("full_drop"), "its rows are not known"
 
 
 def _age(world: ReloadWorld) -> None:

@@ -112,6 +112,18 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IdleWorld:
     return world
 
 
+def test_a_table_whose_keys_are_due_to_be_compared_is_not_idle(world: IdleWorld) -> None:
+    at_once = FLOW_YML.replace("  key_columns", "  folder_deletion_wait_seconds: 0\n  key_columns")
+    world.set_flow(at_once + "deletes: { compare: true }\n")
+    assert world.idle() == set(), "what has landed was not remembered"
+    world.load(run_type="full_drop")
+    assert world.idle() == set(TABLES)
+    world.sources["orders"].remove(2)
+    world.set_flow(at_once + "deletes: { compare: true, every: 0 }\n")
+    assert world.idle() == set()
+    assert sum(world.landed_rows().values()) == 5 + 3 + 2 + 1
+
+
 def test_tables_without_news_end_with_the_plan_and_the_journal_says_so(world: IdleWorld) -> None:
     recorder = Recorder()
     world.sources["orders"].put(9)

@@ -12,6 +12,7 @@ from hygge_engine.errors import LakeConditionNotMet
 from hygge_engine.flow import reach
 from hygge_engine.flow import reading as flow_reading
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.comparing import KeyComparison
 from hygge_engine.flow.divided import Gathering
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.slices import SliceResult
@@ -283,6 +284,10 @@ def _take_nothing_away() -> None:
     patch.object(LeaveOutUnchanged, "_stage_deletes", lambda self, files: None).start()
 
 
+def _compare_nothing() -> None:
+    patch.object(KeyComparison, "find_gone", lambda self: ([], None)).start()
+
+
 def _number_versions_anew() -> None:
     begin = VersionWriter.__init__
 
@@ -383,6 +388,9 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "never-gone": Sabotage(
         "a reload by difference takes no row away", "difference, reload in slices: killed", _take_nothing_away
+    ),
+    "compare-nothing": Sabotage(
+        "a comparison of keys ends before it has read any", "comparing, rows lost: killed", _compare_nothing
     ),
     "number-again": Sabotage(
         "versions are numbered anew by each load", "history, increment: killed", _number_versions_anew
