@@ -314,10 +314,13 @@ def _add_destination(
             line.warnings.append(f"reload: difference cannot be applied yet, the table is dropped: {why}")
         else:
             line.mode, mode = "difference", "changes"
-    if compares_keys(entity) and not entity.history_of:
+    if compares_keys(entity):
         keys = polish.key(destination.key_columns)
         if why := outlook(entity, destination, polish, state, keys, keys_alone=line.mode != "difference"):
-            line.warnings.append(f"keys cannot be compared yet, so that no deletes are known: {why}")
+            if line.mode == "difference":
+                line.errors.append(f"the source: it has fallen behind, and what differs cannot be landed: {why}")
+            else:
+                line.warnings.append(f"keys cannot be compared yet, so that no deletes are known: {why}")
     destination.check_access()
     line.warnings += look_at_place(destination, state, polish, columns, mode)
 

@@ -139,6 +139,13 @@ def test_a_plan_says_when_keys_are_compared_and_a_load_what_it_has_found(world: 
     assert hygge(world, "go", "--json", "--entity", "orders").exit_code == 0
     (told,) = planned(*at_once)["warnings"]
     assert told == "keys cannot be compared yet, so that no deletes are known: what has landed was not remembered"
+    world.sources["orders"].remove(9)
+    (wrong,) = planned(*at_once)["errors"]
+    assert "fallen behind, and what differs cannot be landed: what has landed was not remembered" in wrong
+    failed = hygge(world, "go", *only)
+    assert failed.exit_code == 1
+    assert "home.cursor_moved_back" in failed.output
+    assert "what differs cannot be landed: what has landed was not remembered" in failed.output
 
 
 def test_a_history_is_planned_loaded_and_left_out_of_comparisons(world: LoadWorld) -> None:
