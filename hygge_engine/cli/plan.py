@@ -335,7 +335,7 @@ def _add_history(
         return mode
     if why := why_not_known(state, digests_of(entity, polish, polish.table.schema, keys)):
         line.warnings.append(f"each row of the source lands once more, as a baseline: {why}")
-    if mode == "reload":
+    if line.mode == "reload":  # asked for, or because of its source
         line.mode = "difference"
     return "changes"
 

@@ -21,9 +21,11 @@ import pytest
 from devcloud.replicator import check_landing_zone
 from hygge_engine.flow import planner
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.due import compares_keys
+from hygge_engine.flow.reach import on_backwards
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.project.models.polish import PolishSettings
-from hygge_engine.project.models.project import WatermarkSettings
+from hygge_engine.project.models.project import DeletesSettings, WatermarkSettings
 from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.database.table import DatabaseTable
 from hygge_engine.stores.open_mirroring.layout import layout_of
@@ -251,6 +253,31 @@ def test_a_column_of_another_type_stops_a_history_and_drops_nothing(
     world.entity = replace(world.entity, polish=PolishSettings(rename={"modified": "changed"}))
     world.run(run_type)
     assert {id_: len(versions) for id_, versions in world.versions().items()} == {1: 2, 2: 2}
+
+
+@pytest.mark.parametrize("compare", [True, False])
+@pytest.mark.parametrize("word", ["", "fail", "reload", "ignore"])
+def test_a_source_that_fell_back_holds_up_no_history_whose_table_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, compare: bool
+) -> None:
+    world = HistoryWorld(tmp_path, monkeypatch, "watermark")
+    settings = WatermarkSettings.model_validate({"column": "modified"} | ({"on_backwards": word} if word else {}))
+    deletes = DeletesSettings(compare=compare)
+    table = replace(world.entity.reads_as, watermark=settings, deletes=deletes, run_type="incremental", history_of="")
+    world.entity = table.with_history(world.settings)
+    world.things.put(1, 2)
+    world.things.put(3)
+    world.run()
+    newest = world.things.rows[-1]
+    world.things.remove(3)
+    verdict = on_backwards("it has fallen back", settings, compares=compares_keys(table))
+    assert verdict is not None
+    result = world.load("fallen")
+    assert (result.status == "failed") == (verdict.action == "fail"), result
+    if verdict.action in ("reload", "difference"):
+        world.things.put(4)
+        world.run()
+        assert (world.versions()[3], list(world.versions())) == ([newest, None], [1, 2, 3, 4])
 
 
 def test_a_database_keeps_versions_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,16 +266,20 @@ class Entity:
         """The entity beside this one that lands each version of its rows in ``store``.
 
         Its table is never made anew, so that no change of columns may ask for that. Its keys are not the source's, so
-        that they are not compared.
+        that they are not compared; but where that lets this entity recover from a source that fell back, it lands what
+        differs as well.
         """
-        changes = self.schema_changes
+        changes, watermark = self.schema_changes, self.watermark
         kept = changes.model_copy(
             update={"added": "evolve" if changes.added == "rebuild" else changes.added, "retyped": "fail"}
         )
+        if watermark is not None and self.deletes.compare and "on_backwards" not in watermark.model_fields_set:
+            watermark = watermark.model_copy(update={"on_backwards": "reload"})
         return replace(
             self,
             name=f"{self.name}{HISTORY_SUFFIX}",
             store=store,
+            watermark=watermark,
             schema_changes=kept,
             reload="difference",
             history="none",
