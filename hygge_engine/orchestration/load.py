@@ -284,7 +284,7 @@ def _run_entities(
 ) -> Generator[Task, Any, bool]:
     """Run the entities of a plan, those of a ``crew`` by lanes. Returns True once each has ended; False where a new
     history should continue, and with ``waits`` false where nothing is left but to wait."""
-    totals, slots = progress.totals, progress.slots
+    slots = progress.slots
     running: dict[Task, EntityRunState] = {}
     on_lanes: dict[Task, EntityRunState] = {}
     spare = TABLE_LANES_PER_HISTORY if progress.plan.get("table_lanes") else 0
@@ -331,9 +331,7 @@ def _run_entities(
         if alarm.set(progress.next_look(context.current_utc_datetime)) and alarm.timer is not None:
             fresh.append(alarm.timer)
         lanes = crew.running if crew is not None else {}
-        context.set_custom_status(
-            totals.status_of_lanes(len(lanes), slots) if lanes else totals.status("loading", slots)
-        )
+        _show(context, progress, len(lanes))
         waits_for = [*lanes, *running, *cancel.waits_for, *haste.waits_for]
         if alarm.timer is not None:
             waits_for.append(alarm.timer)
@@ -360,6 +358,7 @@ def _run_entities(
                     _stop(progress, context.current_utc_datetime)
         elif cancel.take(winner):
             _stop(progress, now)
+            _show(context, progress, len(lanes))  # what passes it on may wait for a storage that is slow
             boards = _boards_of(load_id, progress, on_lanes.values()) if crew is None else [progress.plan["board"]]
             for board in boards:
                 yield from _stop_lanes(context, load_id, board)
@@ -367,6 +366,12 @@ def _run_entities(
             hurry = _leave if haste.is_last else _let_go
             hurry(progress, list(running.values()), now)
             running.clear()
+
+
+def _show(context: Context, progress: LoadProgress, lanes: int) -> None:
+    """Tell whoever asks how far the load is, with so many lanes under way."""
+    totals, slots = progress.totals, progress.slots
+    context.set_custom_status(totals.status_of_lanes(lanes, slots) if lanes else totals.status("loading", slots))
 
 
 def _call(context: Context, load_id: str, progress: LoadProgress, entity_run: EntityRunState) -> Task:

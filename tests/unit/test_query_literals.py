@@ -127,7 +127,7 @@ PLANTED = {
     "the beginning of spans": ("telemetry.md 1", "startswith 'hygge.'", "startswith 'hyge.'"),
     "a function": ("operations.md 5", "'load_on_schedule'", "'load_by_schedule'"),
     "a run type": ("workbook failures", "status) == 'fail'", "run_type) == 'full'"),
-    "an attribute": ("telemetry.md 5", "Name == 'hygge.lag'", "Properties['hygge.status'] == 'failed'"),
+    "an attribute": ("telemetry.md 6", "Name == 'hygge.lag'", "Properties['hygge.status'] == 'failed'"),
     "what is unknown": ("failed-loads.kql", "status) == 'fail'", "outcome) == 'fail'"),
     "a comparison of another form": ("failed-loads.kql", "tostring(Load.status) ==", "(tostring(Load.status)) =="),
 }
