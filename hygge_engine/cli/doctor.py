@@ -19,13 +19,14 @@ from hygge_engine.cli.messages import EXIT_ENTITY_FAILED, EXIT_SETTLED, page_of,
 from hygge_engine.cli.output import echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HyggeError
-from hygge_engine.flow.blocked import has_moved_on, is_at_work, try_to_go_on, try_to_reload
+from hygge_engine.flow.blocked import has_moved_on, is_at_work, settled_in, try_to_go_on, try_to_reload
+from hygge_engine.flow.claims import author_of, check_versions_stay
 from hygge_engine.flow.difference import advice
 from hygge_engine.flow.due import compares_keys
 from hygge_engine.flow.factory import beside_table, open_home, open_table
 from hygge_engine.flow.planner import LEFT_HINT
 from hygge_engine.flow.reach import look, verdict_on
-from hygge_engine.flow.versions import polish_for
+from hygge_engine.flow.versions import holds_versions, polish_for
 from hygge_engine.homes.files.checks import check_files
 from hygge_engine.homes.files.home import FilesHome
 from hygge_engine.homes.files.settings import FilesHomeSettings
@@ -177,7 +178,25 @@ def _stops(check: DoctorCheck) -> bool:
 
 def _check_both(project: Project, entity: Entity) -> list[DoctorCheck]:
     """What rests on source and destination together."""
+    if refused := _check_versions(project, entity):
+        return refused
     return _check_reload(project, entity) if entity.effective_run_type == "full_drop" else _check_reach(project, entity)
+
+
+def _check_versions(project: Project, entity: Entity) -> list[DoctorCheck]:
+    """Whether the table is a history, which no load of another kind of entity replaces."""
+    name, how = "history", "the landing state's key and columns"
+    try:
+        table = open_table(project, entity)
+        state = table.state()
+        if state is None or entity.history_of or not holds_versions(state):
+            return []
+        with open_home(project, entity) as home:
+            polish = polish_for(home.describe(), entity)
+        check_versions_stay(state, settled_in(table)[0], author_of(project, entity), entity, polish)
+    except HyggeError as error:
+        return [failure(name, how, error)]
+    return []
 
 
 def _check_reload(project: Project, entity: Entity) -> list[DoctorCheck]:

@@ -17,9 +17,9 @@ from hygge_engine.cli.output import echo, echo_json, hanging, open_console
 from hygge_engine.cli.reachability import Reachability
 from hygge_engine.errors import HomePermissionDenied, HyggeError, SchemaChanged
 from hygge_engine.expectations.rules import rules_of
-from hygge_engine.flow.blocked import check_fit, check_settled, has_moved_on
+from hygge_engine.flow.blocked import check_fit, check_settled, has_moved_on, settled_in
 from hygge_engine.flow.bounds import cursor_type_of
-from hygge_engine.flow.claims import author_of, check_base
+from hygge_engine.flow.claims import author_of, check_base, check_versions_stay
 from hygge_engine.flow.difference import advice, check_versions, digests_of, outlook, why_not_known
 from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
 from hygge_engine.flow.due import compares_keys, due_at
@@ -197,6 +197,7 @@ def _plan_entity(
         line.errors.append(f"the source: {error}" + (f" ({place})" if place else ""))
     try:
         if state is not None and polish is not None:
+            check_versions_stay(state, settled_in(destination)[0], author_of(project, entity), entity, polish)
             if run_type == "incremental":
                 check_settled(destination, state)
             _add_destination(line, destination, state, polish, entity)

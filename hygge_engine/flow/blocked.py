@@ -46,7 +46,7 @@ def has_moved_on(project: Project, entity: Entity, state: LandingState) -> bool:
 def check_settled(destination: Destination[Any], state: LandingState) -> None:
     """Raise LandingBroken where rows have landed, or those of the open load are about to, in another place or kind of
     files than the settings say, so that an increment would be refused."""
-    place, file_format = _settled_in(destination)
+    place, file_format = settled_in(destination)
     check_finishable(state, place, file_format)
     check_place(state, place)
     if state.open is None or not (state.open.mode == "reload" and state.open.has_landed):
@@ -62,7 +62,7 @@ def try_to_go_on(project: Project, entity: Entity, state: LandingState) -> None:
     if opened is None:
         return
     destination = open_table(project, entity)
-    check_finishable(state, *_settled_in(destination))
+    check_finishable(state, *settled_in(destination))
     _check_intent(destination, opened)
     if opened.compares or (opened.mode == "reload" and opened.phase != "staging"):
         return  # another load drops it; it has been read to its end
@@ -127,7 +127,7 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
     return gap is not None and bool(check_kept(gap.text, settings))
 
 
-def _settled_in(destination: Destination[Any]) -> tuple[str, str]:
+def settled_in(destination: Destination[Any]) -> tuple[str, str]:
     """Where rows land by the settings, and in what kind of files, as a lease has it; empty where it is not known."""
     if isinstance(destination, FolderTable):
         return destination.places.folder, destination.format

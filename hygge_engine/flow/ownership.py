@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hygge_engine.errors import LandingBusy, LandingFenced, NotOurs
-from hygge_engine.flow.blocked import is_at_work
-from hygge_engine.flow.claims import author_of, claimed, landed
+from hygge_engine.flow.blocked import is_at_work, settled_in
+from hygge_engine.flow.claims import author_of, claimed, is_history_in, landed
+from hygge_engine.flow.versions import holds_versions
 from hygge_engine.stores.base import Adoption, Claim, Destination
 from hygge_engine.stores.landing.lease import StateStore
 from hygge_engine.stores.landing.state import Author, LandingState
@@ -43,6 +44,15 @@ def adoption_of(project: Project, entity: Entity, destination: Destination[Any])
     """What handing a table over to an entity would mean. Raises StoreError or LakeError where there is nothing to hand
     over."""
     (state, _), author = destination.state_to_replace(), author_of(project, entity)
+    if state is not None and _keeps_others_out(state, settled_in(destination)[0], author, entity):
+        return Adoption(
+            destination.table_name,
+            f"{landed(state)}{', as a history' if holds_versions(state) else ''}",
+            "all of it",
+            "all of it, until then",
+            lambda: _hand_over(destination, state, author, same=False),
+            "Its first load has to be a full_drop.",
+        )
     if state is None or state.author is None or state.author.project == author.project:
         return _with_claim(destination.adopt(), destination.claim(), entity)
     same = state.author.has_source_of(author)
@@ -55,6 +65,15 @@ def adoption_of(project: Project, entity: Entity, destination: Destination[Any])
         lambda: _hand_over(destination, state, author, same=same),
         goes_on if same else f"It came from {state.author.source}: its first load has to be a full_drop.",
     )
+
+
+def _keeps_others_out(state: LandingState, place: str, author: Author, entity: Entity) -> bool:
+    """Whether the entity's own table at ``place`` is a history, or is to become one: a full_drop alone replaces
+    neither."""
+    if state.author is None or state.author.project != author.project:
+        return False
+    is_to_become_one = bool(entity.history_of) and state.has_history and state.owns(place)
+    return is_history_in(state, place) or (is_to_become_one and not state.handed_over_at)
 
 
 def _with_claim(adoption: Adoption, claim: Claim | None, entity: Entity) -> Adoption:

@@ -19,7 +19,7 @@ from hygge_engine.errors import (
 )
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.flow.bounds import window_bounds
-from hygge_engine.flow.claims import check_base, naming_owner
+from hygge_engine.flow.claims import check_base, check_versions_stay, naming_owner
 from hygge_engine.flow.continuing import (
     check_key,
     landed_table,
@@ -54,7 +54,7 @@ from hygge_engine.flow.reach import (
     with_memory,
 )
 from hygge_engine.flow.slices import SliceTask
-from hygge_engine.flow.versions import polish_for
+from hygge_engine.flow.versions import holds_versions, polish_for
 from hygge_engine.homes.base import HighWater, Home, ReadWindow, SourceSchema
 from hygge_engine.journal.manifest import Manifest
 from hygge_engine.letter_case import meant
@@ -151,6 +151,12 @@ class LoadPlanner:
         if self._polish is None:
             self._polish = polish_for(self.describe(), self._entity)
         return self._polish
+
+    def check_versions_stay(self) -> None:
+        """Raise NotOurs where the table is a history, and the entity none."""
+        state, author = self._lease.state, self._lease.author
+        if author is not None and holds_versions(state):
+            check_versions_stay(state, self._lease.place, author, self._entity, self.polish())
 
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""

@@ -178,6 +178,7 @@ class _Slice:
         if self._lease.own_result:
             self._lease.sweep()
             return self._done()
+        self._planner.check_versions_stay()
         if not self._planner.reloads:
             check_place(self._lease.state, self._lease.place)
         if self._lease.open is not None:

@@ -11,7 +11,7 @@ from hygge_engine.polish.marks import with_mark
 from hygge_engine.polish.plan import polish_of
 from hygge_engine.polish.versions import OPERATION, VALID_FROM, VERSION, with_versions
 from hygge_engine.stores.base import RowWriter
-from hygge_engine.stores.landing.state import StagedFile
+from hygge_engine.stores.landing.state import LandingState, StagedFile
 
 if TYPE_CHECKING:
     from hygge_engine.homes.base import SourceSchema
@@ -29,6 +29,12 @@ def polish_for(source: SourceSchema, entity: Entity) -> Polish:
     if entity.deletes.mark:
         polish = with_mark(polish, entity.deletes.column)
     return with_versions(polish) if entity.history_of else polish
+
+
+def holds_versions(state: LandingState) -> bool:
+    """Whether the rows that have landed are versions, by their key and columns: those of a history, or of its copy."""
+    has_landed = state.has_history or (state.open is not None and state.open.has_landed)
+    return has_landed and VERSION in state.key_columns and {VERSION, VALID_FROM, OPERATION} <= state.columns.keys()
 
 
 class VersionWriter:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,15 +19,20 @@ import pyarrow as pa
 import pytest
 
 from devcloud.replicator import check_landing_zone
+from hygge_engine.errors import NotOurs
 from hygge_engine.flow import planner
 from hygge_engine.flow import run as flow_run
+from hygge_engine.flow.claims import check_versions_stay
 from hygge_engine.flow.due import compares_keys
+from hygge_engine.flow.ownership import adoption_of
 from hygge_engine.flow.reach import on_backwards
+from hygge_engine.flow.versions import polish_for
 from hygge_engine.project.models.disk import DiskReach
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.project import DeletesSettings, WatermarkSettings
 from hygge_engine.stores.base import Destination, ReadBack
 from hygge_engine.stores.database.table import DatabaseTable
+from hygge_engine.stores.landing.state import Author
 from hygge_engine.stores.open_mirroring.layout import layout_of
 from hygge_engine.stores.open_mirroring.store import OpenMirroringTable
 from hygge_engine.stores.sqlite.database import SqliteDatabase
@@ -296,6 +301,57 @@ def test_a_database_keeps_versions_as_well(tmp_path: Path, monkeypatch: pytest.M
     for id_, value, modified in rows:
         found[id_].append(None if value is None else (id_, value, modified))
     assert found == {id_: versions for id_, versions in world.seen.items() if versions}
+
+
+@pytest.mark.parametrize("store", ["open_mirroring", "sqlite"])
+def test_no_load_of_an_entity_without_versions_replaces_a_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    world = HistoryWorld(tmp_path, monkeypatch, "watermark")
+    if store == "sqlite":
+        database = SqliteDatabase(tmp_path / "warehouse.db", DiskReach(tmp_path, "anywhere"))
+        table = DatabaseTable(database, world.entity.id, "things_history", key_columns=("id",))
+        monkeypatch.setattr(flow_run, "open_table", lambda project, entity: table)
+        monkeypatch.setattr(world, "state", lambda: table.state())
+    history, kept = world.entity, replace(world.entity, name="things_history", history_of="", deletes=DeletesSettings())
+    for _ in range(2):
+        world.things.put(1, 2)
+        world.run()
+    landed = world.state()
+    for run_type, reload in product(["full_drop", "incremental"], ["drop", "difference"]):
+        world.entity = replace(kept, reload=cast("Any", reload))
+        world._run_type = cast("Any", run_type)
+        refused = world.load(f"{run_type} {reload}")
+        assert (refused.status, refused.error) == ("failed", "store.not_ours")
+        assert "`hygge adopt flow.things_history`" in refused.hint
+    found = world.state()
+    assert (found.generation, found.next_sequence) == (landed.generation, landed.next_sequence)
+    # Once it is given up a full_drop replaces it; and what is no history becomes one by the same way.
+    for entity in (kept, history):
+        world.entity = entity
+        world._run_type = "full_drop"
+        assert world.load(f"not yet {entity.history_of}").status == "failed"
+        opened = cast("Any", flow_run).open_table(world.project, entity)
+        adoption_of(world.project, entity, opened).confirm()
+        assert world.load(f"given up {entity.history_of}").status == "done"
+        world._run_type = "incremental"
+        assert world.load(f"goes on {entity.history_of}").status == "done"
+
+
+def test_a_copy_of_a_history_is_loaded_like_any_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = HistoryWorld(tmp_path, monkeypatch, "watermark")
+    world.things.put(1)
+    world.run()
+    state, author = world.state(), Author("shop", "server/shop, dbo.things_history")
+    state = replace(state, author=author)
+    copy, place = replace(world.entity, history_of=""), state.place_of_rows or ""
+    with world.home as home:
+        copied, others = polish_for(home.describe(), world.entity), polish_for(home.describe(), copy)
+    check_versions_stay(state, place, author, copy, copied)
+    check_versions_stay(state, "elsewhere", author, copy, others)
+    for source, polish in [("server/shop, dbo.things", copied), (author.source, others)]:
+        with pytest.raises(NotOurs):
+            check_versions_stay(state, place, replace(author, source=source), copy, polish)
 
 
 class _SeenByReaders(ReadBack):
