@@ -45,6 +45,7 @@ from hygge_engine.flow.reach import (
     check_kept,
     gap_after,
     has_expired,
+    is_of_another_table,
     lost_since,
     lowered,
     missed,
@@ -428,7 +429,8 @@ class LoadPlanner:
 
     def _has_lost_its_bound(self, opened: OpenLoad) -> bool:
         """Whether the versions of the source have gone back behind the one that a whole read began at, or its changes
-        were not kept for a while: they would count on past that version, and nothing would show what was missed.
+        were not kept for a while: they would count on past that version, and nothing would show what was missed. Or
+        another table has its name.
 
         Of an initial load that has landed rows it is remembered instead: the next increment then reloads, or fails.
         """
@@ -440,7 +442,8 @@ class LoadPlanner:
             found = error.message.rstrip(".") if error.unkept else ""
         else:
             gap = gap_after(self.describe().name, high, opened.upper)
-            found = gap.text if gap is not None and gap.lasts and not has_expired(high, opened.upper) else ""
+            expired = has_expired(high, opened.upper) and not is_of_another_table(high, opened.upper)
+            found = gap.text if gap is not None and gap.lasts and not expired else ""
         if not found:
             return False
         if opened.mode == "initial" and opened.has_landed:

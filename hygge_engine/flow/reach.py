@@ -174,7 +174,12 @@ def missed(name: str, high: HighWater, state: LandingState) -> Gap | None:
 
 def gap_after(name: str, high: HighWater, mark: Watermark) -> Gap | None:
     """Which changes after a version are not known any more; None where all are. Where the version is of another stretch
-    of kept changes, some between are not known."""
+    of kept changes, some between are not known; where it is of another table, none are."""
+    if is_of_another_table(high, mark):
+        return Gap(
+            f"{name} is another table now ({high.table}) than the one that was loaded up to version {mark.value} "
+            f"({mark.table})"
+        )
     goes_on = not (mark.since and high.since) or mark.since == high.since
     if goes_on and mark.is_within(high.oldest, high.value):
         return None
@@ -182,6 +187,11 @@ def gap_after(name: str, high: HighWater, mark: Watermark) -> Gap | None:
     if not goes_on:
         text = f"{text}, and were not kept until version {high.since}"
     return Gap(text, lasts=not (high.may_lag and goes_on and not has_expired(high, mark)))
+
+
+def is_of_another_table(high: HighWater, mark: Watermark) -> bool:
+    """Whether a version is known to be of another table than the one that bears the source's name now."""
+    return bool(mark.table and high.table) and mark.table != high.table
 
 
 def has_expired(high: HighWater, mark: Watermark) -> bool:
@@ -225,7 +235,7 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
     cursor = settings.cursor
     allowed = _allowed(high, settings)
     found = high if allowed is None else allowed
-    upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since, high.order)
+    upper = Watermark(cursor, high.type, found.value, found.ties, found.boundary, high.since, high.order, high.table)
     ahead = ""
     if allowed is not None:
         upper = replace(upper, later=high.later, clock=high.clock or "")

@@ -113,9 +113,10 @@ class HighWater:
     reads the value again, so that rows which share the boundary's timestamp are never lost. ``null_cursors`` counts the
     rows whose cursor is NULL: an incremental read never sees them. ``oldest`` is the oldest value after which all
     changes are still known; None where that is any. ``since`` distinguishes one stretch of kept changes from a later
-    one, after a time in which none were kept; empty where the home does not know. ``boundary`` names what is at exactly
-    that value, where the home knows it without reading rows. ``may_lag``: it is that of a copy of the source, which may
-    be behind another one that was asked before. ``order`` is that of a cursor of texts (`Column.order`).
+    one, after a time in which none were kept, and ``table`` the one whose changes these are from any other that has its
+    name before or after; both are empty where the home does not know. ``boundary`` names what is at exactly that value,
+    where the home knows it without reading rows. ``may_lag``: it is that of a copy of the source, which may be behind
+    another one that was asked before. ``order`` is that of a cursor of texts (`Column.order`).
 
     Of a cursor of times, ``clock`` is the source's own time, as one of its values; None where it has none. Where rows
     lie after it, ``later`` counts them, and ``present`` is the upper bound without them.
@@ -127,6 +128,7 @@ class HighWater:
     null_cursors: int = 0
     oldest: str | None = None
     since: str = ""
+    table: str = ""
     boundary: Boundary | None = None
     clock: str | None = None
     later: int = 0

@@ -46,7 +46,8 @@ class Watermark:
     ``value`` is in its home's own exact text form, None where the source was empty. ``ties`` counts the rows that had
     exactly ``value`` when the bound was fixed; ``boundary`` holds those that landed.
     ``later`` rows waited beyond the source's ``clock`` then, further ahead than is allowed.
-    ``since`` is what the home says of Change Tracking, ``order`` what it says of the order of texts (`HighWater`).
+    ``since`` and ``table`` are what the home says of Change Tracking, ``order`` what it says of the order of texts
+    (`HighWater`).
     """
 
     column: str
@@ -56,19 +57,25 @@ class Watermark:
     boundary: Boundary | None = None
     since: str = ""
     order: str = ""
+    table: str = ""
     later: int = field(default=0, compare=False)
     clock: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping, as the landing state keeps it."""
-        return asdict(self)
+        entry = asdict(self)
+        table = entry.pop("table")
+        if self.type == "version":
+            entry["clock"] = table  # of which versions have none, so that earlier versions of the engine leave it alone
+        return entry
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`, also of what earlier versions wrote, which had no boundary. Raises
         TypeError or KeyError for anything else."""
         boundary = entry.get("boundary")
-        return cls(**{**entry, "boundary": None if boundary is None else Boundary.from_json(boundary)})
+        table = {"table": entry.get("clock", ""), "clock": ""} if entry["type"] == "version" else {}
+        return cls(**{**entry, **table, "boundary": None if boundary is None else Boundary.from_json(boundary)})
 
     @property
     def repeats(self) -> bool:

@@ -20,6 +20,7 @@ LOSSES: dict[str, Callable[[LosingSource], None]] = {
     "cleaned up": LosingSource.forget,
     "off and on": LosingSource.keep_anew,
     "another table": LosingSource.replace_table,
+    "tables swapped": LosingSource.swap_table,
     "truncated": LosingSource.truncate,
     "off and on for the database": LosingSource.begin_anew,
     "restored": LosingSource.restore,
@@ -123,7 +124,7 @@ OPEN = (
 )
 
 
-@pytest.mark.parametrize("loss", [None, "cleaned up", "off and on", "restored"])
+@pytest.mark.parametrize("loss", [None, "cleaned up", "off and on", "tables swapped", "restored"])
 @pytest.mark.parametrize("leave_open", OPEN)
 def test_what_is_foretold_of_a_table_with_an_open_load_is_what_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave_open: Callable[[GapWorld], None], loss: str | None
@@ -141,7 +142,7 @@ def test_what_is_foretold_of_a_table_with_an_open_load_is_what_happens(
     world.check_next()
 
 
-@pytest.mark.parametrize("loss", LAG_SHOWS)
+@pytest.mark.parametrize("loss", [*LAG_SHOWS, "tables swapped"])
 @pytest.mark.parametrize("run_type", ["initial", "full_drop"])
 def test_a_whole_read_in_slices_whose_source_loses_its_history_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str, run_type: str

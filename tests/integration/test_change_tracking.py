@@ -18,6 +18,7 @@ from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.cli.app import app
 from hygge_engine.errors import CursorUnusable
 from hygge_engine.homes.base import ReadWindow
+from hygge_engine.orchestration import survey
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.row_counts import COUNT_NAMES
 from tests.integration.fabric_item import MIRROR, WORKSPACE
@@ -76,6 +77,13 @@ class TrackedShop:
             flow["home"] |= changes
         else:
             flow["store"] = {"path": str(self._directory / "landed"), **changes}
+        path.write_text(yaml.safe_dump(flow))
+
+    def read(self, table: str) -> None:
+        """Name another table in the settings."""
+        path = self._directory / "flows/shop/flow.yml"
+        flow = yaml.safe_load(path.read_text())
+        flow["home"]["table"] = table
         path.write_text(yaml.safe_dump(flow))
 
     def use_store(self, store: dict[str, Any], connections: dict[str, Any]) -> None:
@@ -162,13 +170,13 @@ class TrackedShop:
         assert code == 0, settled
         return settled
 
-    def check(self) -> None:
+    def check(self, source: str = "dbo.items") -> None:
         """The mirrored table equals the source, and all files conform."""
         self.replicator.tick()
         table = self.replicator.table("dbo", "items")
         names = ("id", "name", "at")
         mirrored = sorted(zip(*(table[name].to_pylist() for name in names), strict=True))
-        assert [(id_, name) for id_, name, _ in mirrored] == self.sql("SELECT id, name FROM dbo.items ORDER BY id")
+        assert [(id_, name) for id_, name, _ in mirrored] == self.sql(f"SELECT id, name FROM {source} ORDER BY id")
         assert all(at is not None for _, _, at in mirrored)
         check_landing_zone(self._lake.path(WORKSPACE, MIRROR))
 
@@ -280,6 +288,52 @@ def test_changes_while_none_were_kept_are_not_passed_over(world: TrackedShop, ga
     world.check_foretold(None, "were not kept until version")
     world.load(*(["--run-type", "full_drop"] if "DELETE" in gap else []))
     world.check()
+
+
+CREATE = """CREATE TABLE {} (id int NOT NULL PRIMARY KEY, name nvarchar(20), at datetime2(3) NOT NULL DEFAULT \
+SYSUTCDATETIME()); INSERT INTO {} (id, name) VALUES (5, N'{}')"""
+TRACK = "ALTER TABLE {} ENABLE CHANGE_TRACKING"
+
+# How another table comes to be read, whose changes are kept since the same version, without any change of a row: the
+# name that is read, what happens, and the name that is read then.
+OTHER_TABLES = {
+    "made anew": ("dbo.items", ["DROP TABLE dbo.items", CREATE.format("dbo.items", "dbo.items", "anew"), TRACK], ""),
+    "renamed": ("dbo.items", ["EXEC sp_rename 'dbo.items', 'old'", "EXEC sp_rename 'dbo.other', 'items'"], ""),
+    "synonym": ("dbo.synonym", ["DROP SYNONYM dbo.synonym", "CREATE SYNONYM dbo.synonym FOR dbo.other"], ""),
+    "setting": ("dbo.items", [], "dbo.other"),
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "on_expired", "skips_idle"),
+    [
+        ("made anew", "fail", True),
+        ("renamed", "reload", True),
+        ("synonym", "reload", False),
+        ("setting", "fail", False),
+    ],
+)
+def test_versions_of_another_table_are_not_taken_for_those_of_the_one_that_was_loaded(
+    world: TrackedShop, monkeypatch: pytest.MonkeyPatch, how: str, on_expired: str, skips_idle: bool
+) -> None:
+    monkeypatch.setattr(survey, "FEWEST_TABLES", 1 if skips_idle else 8)
+    table, statements, then = OTHER_TABLES[how]
+    world.sql("DROP TABLE dbo.items", *(CREATE.format(name, name, name) for name in ("dbo.items", "dbo.other")))
+    world.sql(*(TRACK.format(name) for name in ("dbo.items", "dbo.other")), "CREATE SYNONYM dbo.synonym FOR dbo.items")
+    world.write(f"{{ change_tracking: true, on_expired: {on_expired} }}")
+    world.read(table)
+    assert world.load()["rows"] == 1
+    if skips_idle:
+        assert world.load()["attempts"] == 0
+    world.sql(*(statement.format("dbo.items") for statement in statements))
+    table = then or table
+    world.read(table)
+    if on_expired == "fail":
+        world.check_foretold(world.run(), "is another table now")
+        world.load("--run-type", "full_drop")
+    else:
+        assert "is another table now" in world.load()["message"]
+    world.check(table)
 
 
 @pytest.mark.parametrize(("intent", "looks"), [("read_write", "while it is off"), ("read_only", "afterwards")])

@@ -134,6 +134,13 @@ def test_a_rowversion_or_a_tracked_table_is_known_until_the_database_moves_on(se
     assert {name: home.high_water("").value for name, home in found.items()} == {
         name: one.reached for name, one in tables.items()
     }
+    for name, table in tables.items():
+        if table.cursor == CHANGE_TRACKING:
+            with MssqlHome(connect(server.address, database=DATABASE), table.settings) as own:
+                assert (found[name].high_water(""), bool(own.high_water(CHANGE_TRACKING).table)) == (
+                    own.high_water(CHANGE_TRACKING),
+                    True,
+                )
     server.run("INSERT INTO dbo.moving (id) VALUES (2)", database=DATABASE)
     assert set(surveyed(server, tables)) == set()
     ahead = {"rv": "0x7FFFFFFFFFFFFFFF", CHANGE_TRACKING: "1000"}

@@ -34,6 +34,7 @@ class LosingSource:
         self.rows: dict[int, Row] = {}
         self.versions: dict[int, int] = {}
         self.version = self.oldest = self.since = 0
+        self.table = 1
         self.is_kept = True
 
     @property
@@ -84,6 +85,13 @@ class LosingSource:
         self.rows = {5: (5, "another", 1)}
         self.versions.clear()
         self.oldest = self.since = self.version
+        self.table += 1
+
+    def swap_table(self) -> None:
+        """Give its name to another table whose changes have been kept since the same version."""
+        self.rows = {5: (5, "another", 1)}
+        self.versions.clear()
+        self.table += 1
 
     def truncate(self) -> None:
         self.rows.clear()
@@ -123,7 +131,11 @@ class LosingHome(SourceHome):
         if not things.is_kept:
             raise CursorUnusable("Change Tracking is off for dbo.things.", unkept=True)
         return HighWater(
-            str(things.version), "version", oldest=str(things.oldest), since=str(things.since), may_lag=self.lags
+            *(str(things.version), "version"),
+            oldest=str(things.oldest),
+            since=str(things.since),
+            table=str(things.table),
+            may_lag=self.lags,
         )
 
     def divide(self, window: ReadWindow, parts: int | None = None) -> list[Position]:

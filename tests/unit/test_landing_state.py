@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from hygge_engine.flow.reach import gap_after
+from hygge_engine.homes.base import HighWater
 from hygge_engine.row_counts import UNKNOWN, RowCounts
 from hygge_engine.stores.landing.state import Division, Finished, LandingState, OpenLoad, Snapshot, StagedFile
 from hygge_engine.stores.landing.transitions import committed, counted, next_generation
+from hygge_engine.watermark import Watermark
 
 ITEM = "0f6d4b3c-1f46-4e0e-9d39-3f7e9e4d8d11/Files"
 SLICES = 1_000
@@ -67,6 +70,29 @@ def test_who_began_a_load_and_when_a_table_was_handed_over_are_read_by_every_ver
         del where["adopted"]  # as the first versions wrote it
     found = LandingState.from_json(json.dumps(document).encode(), "here")[0]
     assert found == replace(state, handed_over_at="", open=replace(opened, continued=False))
+
+
+def test_which_table_was_tracked_is_carried_by_every_version_and_told_by_no_earlier_one() -> None:
+    mark = Watermark("change_tracking", "version", "7", since="3", table="object_id 5, created 2026-11-30T00:00:00")
+    opened = OpenLoad("load", "changes", "landing", "", upper=mark)
+    state = LandingState(watermark=mark, open=opened, set_aside=opened)
+    document = json.loads(state.to_json("nonce"))
+    known = {"column", "type", "value", "ties", "boundary", "since", "order", "later", "clock"}
+    for part in (document["watermark"], document["open"]["upper"], document["set_aside"]["upper"]):
+        assert part.keys() == known, "an earlier version has to read it as well"
+        assert part["later"] == 0, "or it would look for rows after the clock"
+    assert LandingState.from_json(json.dumps(document).encode(), "here")[0] == state
+    document["watermark"]["clock"] = ""
+    earlier = LandingState.from_json(json.dumps(document).encode(), "here")[0].watermark
+    assert earlier == replace(mark, table="")
+    high = HighWater("9", "version", oldest="3", since="3", table="object_id 6, created 2026-11-30T00:00:00")
+    assert gap_after("dbo.items", high, earlier) is None, "what is unknown is no other table"
+    assert gap_after("dbo.items", replace(high, table=""), mark) is None
+    assert gap_after("dbo.items", high, mark) is not None
+    timed = LandingState(watermark=Watermark("at", "datetime", "2026-11-30T00:00:00", later=2, clock="2026-11-29"))
+    found = LandingState.from_json(timed.to_json("nonce"), "here")[0].watermark
+    assert found is not None
+    assert (found.clock, found.table) == ("2026-11-29", "")
 
 
 def test_counts_of_rows_are_carried_by_every_version() -> None:

@@ -53,6 +53,7 @@ from hygge_engine.homes.mssql.tracking import (
     changes_in,
     changes_source,
     explain_missing_grant,
+    table_text,
 )
 from hygge_engine.homes.mssql.trial import Trial
 from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type, exact_text, keeps_apart, loss
@@ -101,6 +102,7 @@ class MssqlHome:
         self._session: Session | None = None
         self._bounded: Session | None = None  # the one that an upper bound was read by
         self._source = described
+        self._tracked = ""  # which table's versions it was first asked for
         if throttle is None and settings.throttle == "auto":
             throttle = Throttle(paces.of(identity_of(f"{connection.address}/{connection.database}")))
         self._throttle = throttle
@@ -164,7 +166,9 @@ class MssqlHome:
     def high_water(self, cursor: str) -> HighWater:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
         if cursor == CHANGE_TRACKING:
-            return self._versions()
+            high = self._versions()
+            self._tracked = self._tracked or high.table
+            return high
         column = self._column(cursor)
         kind = cursor_type(column)
         nulls = self._count(f"{quote(column.name)} IS NULL") if column.nullable else 0
@@ -550,18 +554,22 @@ class MssqlHome:
             raise CursorUnusable(reason, hint=hint, unkept=is_off)
         # A database that does not say what it is, and knows of versions, is no copy of SQL Server's.
         lags = self._connection.application_intent != "read_write" and self._is_read_only()
-        since = self._tracked_since(source.tracked)
-        return HighWater(str(current), "version", oldest=str(oldest), since=since, may_lag=lags)
+        since, table = self._tracked_since(source.tracked)
+        return HighWater(str(current), "version", oldest=str(oldest), since=since, table=table, may_lag=lags)
 
-    def _tracked_since(self, table: str) -> str:
-        """From which version on changes have been kept without a break; empty from a server that does not say."""
+    def _tracked_since(self, table: str) -> tuple[str, str]:
+        """From which version on changes have been kept without a break, and of which table; each of them empty from a
+        server that does not say."""
         try:
             rows = self._ask(BEGAN, table)
         except HomeError as error:
             if error.transient:
                 raise
-            return ""
-        return str(rows[0][0]) if rows and rows[0][0] is not None else ""
+            return "", ""
+        if not rows:
+            return "", ""
+        object_id, since, created = rows[0]
+        return "" if since is None else str(since), table_text(object_id, created)
 
     def _check_reached(self, cursor: SourceColumn, window: ReadWindow) -> None:
         """Secondaries lag, each by a time of its own: rows up to a bound that another one has shown may not have
@@ -602,6 +610,8 @@ class MssqlHome:
     def _check_versions(self, lower: str, upper: str) -> None:
         """A transient error: the next slice finds the same before it reads, and does what the settings say."""
         found, name = self._versions(), self._described().name
+        if self._tracked and found.table and found.table != self._tracked:
+            raise HomeUnavailable(f"{name} became another table while its changes were read.")
         if int(found.oldest or 0) > int(lower):
             raise HomeUnavailable(f"{name}: the changes since version {lower} were cleaned up while they were read.")
         if int(found.value or 0) < int(upper):

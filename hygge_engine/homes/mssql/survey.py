@@ -25,6 +25,7 @@ from hygge_engine.homes.mssql.identifiers import parse_table_name, quote
 from hygge_engine.homes.mssql.session import Session, whole
 from hygge_engine.homes.mssql.sessions import open_session
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
+from hygge_engine.homes.mssql.tracking import BEGAN_OF_MANY, table_text
 from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, exact_text
 from hygge_engine.homes.mssql.values import Parameter, to_text
 from hygge_engine.letter_case import meant
@@ -58,8 +59,6 @@ MOST_FAILED_TABLES = 64
 FAILING_SECONDS = 20.0
 
 _CURRENT_VERSION = "SELECT CHANGE_TRACKING_CURRENT_VERSION()"
-_BEGAN = """\
-SELECT t.object_id, t.begin_version FROM sys.change_tracking_tables AS t WHERE t.object_id IN ({ids})"""
 
 _LOWEST_ACTIVE = "SELECT MIN_ACTIVE_ROWVERSION()"
 _UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128))"
@@ -250,10 +249,10 @@ class _Survey:
         unchanged = {table.name for table in tables if int(table.asked.reached) == current}
         versions = self._versions(tables)
         return [
-            (table, HighWater(table.asked.reached, "version", oldest=oldest, since=since))
+            (table, HighWater(table.asked.reached, "version", oldest=oldest, since=since, table=which))
             for table in tables
             if table.name in unchanged and table.described.id in versions
-            for oldest, since in [versions[table.described.id]]
+            for oldest, since, which in [versions[table.described.id]]
         ]
 
     def _largest(self, tables: Sequence[tuple[_Table, SourceColumn]]) -> dict[str, tuple[str, int]]:
@@ -273,18 +272,20 @@ class _Survey:
             found |= {table.name for (table, _), (nulls,) in self._numbered(some, _nulls_of) if nulls == 0}
         return found
 
-    def _versions(self, tables: Sequence[_Table]) -> dict[int, tuple[str, str]]:
-        """From which version on the changes of each table are known, and since when without a break, by its id."""
+    def _versions(self, tables: Sequence[_Table]) -> dict[int, tuple[str, str, str]]:
+        """From which version on the changes of each table are known, since when without a break, and which table it is,
+        by its id."""
         found, began = {}, {}
         for some in batched(tables, CATALOGUE_AT_ONCE, strict=False):
             ids = ", ".join(str(table.described.id) for table in some)
-            for number, since in self._ask(_BEGAN.format(ids=ids), len(some) + 1):
-                began[whole(number, "Reading versions")] = str(whole(since, "Reading versions"))
+            for number, since, created in self._ask(BEGAN_OF_MANY.format(ids=ids), len(some) + 1):
+                version = str(whole(since, "Reading versions"))
+                began[whole(number, "Reading versions")] = version, table_text(number, created)
         for some in batched(tables, TRACKED_AT_ONCE, strict=False):
             for table, (oldest,) in self._numbered(some, _oldest_of):
                 if oldest is not None and table.described.id in began:
                     oldest_text = str(whole(oldest, "Reading versions"))
-                    found[table.described.id] = oldest_text, began[table.described.id]
+                    found[table.described.id] = oldest_text, *began[table.described.id]
         return found
 
     def _clock(self, column: SourceColumn) -> str | None:

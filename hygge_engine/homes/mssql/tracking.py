@@ -15,14 +15,20 @@ from hygge_engine.errors import HomeError
 from hygge_engine.homes.base import Batch, Position
 from hygge_engine.homes.mssql.identifiers import quote
 from hygge_engine.homes.mssql.session import Session
-from hygge_engine.homes.mssql.types import SourceColumn
+from hygge_engine.homes.mssql.types import SourceColumn, exact_text
 
 # Current and oldest version; NULL where tracking is off, or where the login may not know.
 VERSIONS = "SELECT CHANGE_TRACKING_CURRENT_VERSION(), CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(?))"
 
-# The version at which a table's changes began to be kept. It is another one after they were not for a while, where the
-# oldest version alone may be just the one that was loaded last.
-BEGAN = "SELECT begin_version FROM sys.change_tracking_tables WHERE object_id = OBJECT_ID(?)"
+# The version at which tables' changes began to be kept: another one after they were not for a while, where the oldest
+# version alone may be just the one that was loaded last. And what distinguishes a table from others of its name: both
+# stay when it is renamed, altered, truncated or restored.
+_BEGAN = (
+    "SELECT t.object_id, t.begin_version, {created} FROM sys.change_tracking_tables AS t "
+    "LEFT JOIN sys.objects AS o ON o.object_id = t.object_id WHERE t.object_id {which}"
+)
+BEGAN = _BEGAN.format(created=exact_text("o.create_date"), which="= OBJECT_ID(?)")
+BEGAN_OF_MANY = _BEGAN.format(created=exact_text("o.create_date"), which="IN ({ids})")
 
 _MAY_SEE = "SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'VIEW CHANGE TRACKING')"
 
@@ -30,6 +36,12 @@ _MAY_SEE = "SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', 'VIEW CHANGE TRACKING')"
 OPERATION = SourceColumn("SYS_CHANGE_OPERATION", "nchar", 2)
 
 _INSERTED, _DELETED = "I", "D"
+
+
+def table_text(object_id: object, created: object) -> str:
+    """Distinguishes a table from any other, also from one that has its name later; empty where the server does not say
+    all of it."""
+    return "" if object_id is None or created is None else f"object_id {object_id}, created {created}"
 
 
 def changes_source(source: str, columns: Sequence[SourceColumn], key: Sequence[str]) -> str:

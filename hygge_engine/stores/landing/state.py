@@ -404,8 +404,10 @@ class LandingState:
         """The document, readable by people."""
         value = asdict(self)
         value[_ADOPTED] = value.pop("handed_over_at")
-        for opened in (value["open"], value["set_aside"]):
-            if opened is not None:
+        value["watermark"] = _mark(self.watermark)
+        for opened, load in ((value["open"], self.open), (value["set_aside"], self.set_aside)):
+            if opened is not None and load is not None:
+                opened["upper"] = _mark(load.upper)
                 opened[_ADOPTED] = opened.pop("continued")
                 _hide_counts(opened, int(opened.pop("adds")), *opened.pop("counting").values())
                 if opened["divided"] is None:
@@ -458,6 +460,10 @@ class LandingState:
                 f"{name} cannot be read: {document_fault(error)}",
                 hint=f"Restore it from a copy. Where there is none, {replace_it}",
             ) from error
+
+
+def _mark(watermark: Watermark | None) -> dict[str, Any] | None:
+    return None if watermark is None else watermark.to_json()
 
 
 def _leave_out(document: dict[str, Any], *names: str) -> None:
