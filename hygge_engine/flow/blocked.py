@@ -23,6 +23,7 @@ from hygge_engine.stores.folder_table import FolderTable
 from hygge_engine.stores.landing.process import has_ended
 from hygge_engine.stores.landing.settled import check_finishable, check_format, check_place
 from hygge_engine.stores.landing.state import LandingState, OpenLoad, expired
+from hygge_engine.stores.landing.transitions import taken_over
 
 if TYPE_CHECKING:
     from hygge_engine.project import Entity, Project
@@ -47,6 +48,8 @@ def check_settled(destination: Destination[Any], state: LandingState) -> None:
     """Raise LandingBroken where rows have landed, or those of the open load are about to, in another place or kind of
     files than the settings say, so that an increment would be refused."""
     place, file_format = settled_in(destination)
+    check_finishable(state, place, file_format)
+    state = taken_over(state, reloads=False)
     check_finishable(state, place, file_format)
     check_place(state, place)
     if state.open is None or not (state.open.mode == "reload" and state.open.has_landed):

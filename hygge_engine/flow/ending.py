@@ -22,8 +22,10 @@ DROP_PAUSE_SECONDS = 5.0
 def replace_table(destination: Destination[Any], lease: TableLease) -> Wait | None:
     """Drop the old table, wait until it is gone, land what the reload has staged: each step can be resumed.
 
-    Asks nothing of the source. None once the reload has ended, else what has to be waited for.
+    Asks nothing of the source. None once the reload has ended, else what has to be waited for. Raises LandingBroken,
+    before anything is dropped, where the settings cannot finish it.
     """
+    lease.check_finishable()
     opened = lease.open
     if opened is not None and opened.divided is not None and opened.phase == "landing":
         publish_ranges(destination, lease)  # the old table is gone, and some of the new one is there
@@ -56,7 +58,7 @@ def let_go(destination: Destination[Any], lease: TableLease, started: datetime, 
         opened = lease.open
         if opened is not None and lease.owns_open and opened.mode == "reload":
             if opened.phase == "staging":
-                lease.discard()
+                lease.discard(goes_on=False)
             elif not lease.began_elsewhere and (wait := replace_table(destination, lease)) and waits:
                 due = seconds_from_now(wait.seconds)
                 return slice_result(lease, "continue", started, message=wait.message, not_before=due)

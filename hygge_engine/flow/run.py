@@ -182,7 +182,7 @@ class _Slice:
         if not self._planner.reloads:
             check_place(self._lease.state, self._lease.place)
         if self._lease.open is not None:
-            self._take_over(resumable=not self._lease.began_otherwise)
+            self._take_over()
         while not self._lease.own_result:
             if self._planner.has_lost_changes():
                 self._lease.discard(for_reload=True)
@@ -254,7 +254,7 @@ class _Slice:
             self._lease.write_changes()
         return self._stopped(cut)
 
-    def _take_over(self, *, resumable: bool) -> None:
+    def _take_over(self) -> None:
         """Own the table, and continue the open load, or drop it: where it cannot be resumed, has begun in another
         place or kind of files, or is in the way of a reload.
 
@@ -268,7 +268,10 @@ class _Slice:
             if broken.transient or not self._planner.reloads:
                 raise
             self._give_up(broken)
-        while (opened := self._lease.open) and not (resumable and self._lease.owns_open):
+        while opened := self._lease.open:
+            resumable = not self._lease.began_otherwise
+            if resumable and self._lease.owns_open:
+                break
             if resumable and is_continued(opened, self._task.load_id, reloads=self._planner.reloads):
                 self._lease.adopt()
             else:
@@ -372,7 +375,7 @@ class _Slice:
         if opened.phase == "staging" and opened.divided is None:
             files, position, cut, deletes = self._reader.read(opened)
             if cut is Cut.CANCELLED:
-                self._lease.discard()  # the old table is untouched
+                self._lease.discard(goes_on=False)  # the old table is untouched
                 return self._stopped(cut)
             staged = (*opened.staged, *files)
             if opened.difference and cut is None:

@@ -175,14 +175,6 @@ class FolderTable(Destination[LakeTableLease]):
         state = next_generation(lease.state) if new_generation else lease.state
         first = state.next_sequence
         intent = [replace(file, final=self.data_file(state, number)) for number, file in enumerate(files, start=first)]
-        for file in intent:
-            asked = file.final.rpartition(".")[2]
-            if file.extension != asked:
-                raise LandingBroken(
-                    f"{self.where}: the open load has staged .{file.extension} files, and the settings now ask for "
-                    f".{asked}",
-                    hint=f"Restore the format until that load has ended, or {RELOAD}",
-                )
         if first == 1 and intent:
             intent = [*self.first_files(lease), *intent]
         lease.intend(intent, position=position, last=last, new_generation=new_generation)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,9 @@ from tests.support.file_warehouse import FORMATS, FileWarehouse
 # Slices that end after their first batch.
 MANY_SLICES = 1e-9
 ONE_SLICE = 4.0
+
+# Of the cases in which two loads die, every so manieth is tried: a prime number, so that each choice has its turn.
+EACH_OF_TWICE = 23
 
 # Another place for the table.
 ELSEWHERE = "elsewhere"
@@ -78,19 +82,44 @@ def cases() -> Iterator[Case]:
             yield Case(before, after, run_type, history, moment, next_)
 
 
+type Second = Literal[Moment, "cancelled"]
+SECOND: tuple[Second, ...] = (*MOMENTS, "cancelled")
+
+
+@dataclass(frozen=True)
+class Twice:
+    """After ``first``, a full_drop in its new format dies or is cancelled at a moment, too; then a load in a format."""
+
+    first: Case
+    second: Second
+    format: str
+    run_type: RunType
+
+    def __str__(self) -> str:
+        return f"{self.first}, {self.second}, {self.run_type} in {self.format}"
+
+
+def twice() -> Iterator[Twice]:
+    """All of them, over rows and as a first load, with every format that may come third."""
+    run_types: tuple[RunType, ...] = ("incremental", "full_drop")
+    for case, second, format_, run_type in itertools.product(cases(), SECOND, FORMATS, run_types):
+        if case.next == "full_drop":
+            yield Twice(case, second, format_, run_type)
+
+
 class Story:
     """What happens to one table, and what its readers find."""
 
-    def __init__(self, directory: Path, patch: pytest.MonkeyPatch, case: Case) -> None:
+    def __init__(self, directory: Path, patch: pytest.MonkeyPatch, case: Case, second: Second | None = None) -> None:
         self.case = case
         self._patch = patch
-        self.warehouse = self._warehouse(directory)
+        self.warehouse = self._warehouse(directory, second)
         self.told: list[str] = []
 
-    def _warehouse(self, directory: Path) -> FileWarehouse:
+    def _warehouse(self, directory: Path, second: Second | None) -> FileWarehouse:
         store = {"type": "local", "path": "out", "format": self.case.before}
         found = FileWarehouse(directory, self._patch, "things", store, directory / "project/out/things")
-        ranged = self.case.moment in ("ranges read", "half visible")  # which takes several files
+        ranged = bool({"ranges read", "half visible"} & {self.case.moment, second})  # which takes several files
         found.home = SourceHome(found.source, ranges=3 if ranged else 0)
         return found
 
@@ -111,15 +140,21 @@ class Story:
             assert self.load("before", "full_drop").status == "done"
             source.put(3, 50)
             source.put(1, 51)
-        short = case.moment == "between slices"
-        with dying(case.moment, self._patch) as died:
-            try:
-                self.load("first", case.run_type, MANY_SLICES if short else ONE_SLICE, slices=2 if short else 60)
-            except Killed:
-                died.append(True)
-        self.told.append(f"died: {bool(died)}")
+        self.die("first", case.run_type, case.moment)
         source.put(60)
         self.warehouse.settle(case.after)
+
+    def die(self, load_id: str, run_type: RunType, moment: Second) -> None:
+        """A load that dies at a moment, where it gets there, or is cancelled between slices."""
+        short = moment in ("between slices", "cancelled")
+        with dying("between slices" if moment == "cancelled" else moment, self._patch) as died:
+            try:
+                self.load(load_id, run_type, MANY_SLICES if short else ONE_SLICE, slices=2 if short else 60)
+            except Killed:
+                died.append(True)
+        if moment == "cancelled":
+            self.slice(load_id, run_type, 3, closing=True)
+        self.told.append(f"{moment}, died: {bool(died)}")
 
     def load(
         self, load_id: str, run_type: RunType, slice_minutes: float = ONE_SLICE, *, first: int = 1, slices: int = 60
@@ -196,6 +231,37 @@ def run(case: Case, directory: Path, patch: pytest.MonkeyPatch) -> None:
             ending.check_nothing_is_left()
     except AssertionError as error:
         raise AssertionError(f"{case}: {error}\n" + "\n".join(told.told)) from error
+
+
+def run_twice(case: Twice, directory: Path, patch: pytest.MonkeyPatch) -> None:
+    """Raises AssertionError where a row is lost, doubled or mixed with files of another kind, or where something moves
+    that is then refused, or the format that the refusal names to be restored does not finish it."""
+    patch.setattr(lease, "has_ended", lambda process: True)
+    story = Story(directory / "story", patch, case.first, case.second)
+    try:
+        story.warehouse.directory.mkdir()
+        story.begin()
+        story.die("second", "full_drop", case.second)
+        story.check_landed(all_of_it=False)
+        story.warehouse.settle(case.format)
+        before = contents(story.warehouse.folder)
+        result = story.load("third", case.run_type)
+        for name in ("fourth", "fifth"):  # one may have to be restored for each of the two loads
+            if result.status == "done":
+                break
+            assert result.error == "store.landing_broken", result
+            assert contents(story.warehouse.folder) == before, "it was refused, and has moved something"
+            named = re.search(r"Restore format: (\w+)", result.message)
+            assert named, "it does not say which format to restore"
+            story.warehouse.settle(named[1])
+            result = story.load(name, "incremental")
+        assert result.status == "done", result
+        story.warehouse.source.put(70)
+        assert story.load("sixth", "incremental").status == "done"
+        story.check_landed(all_of_it=True)
+        story.check_nothing_is_left()
+    except AssertionError as error:
+        raise AssertionError(f"{case}: {error}\n" + "\n".join(story.told)) from error
 
 
 def remedies(story: Story, result: SliceResult) -> Iterator[Callable[[Story], None]]:
@@ -311,11 +377,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def main() -> int:
-    failed, todo = 0, list(cases())
+    failed = 0
+    todo: list[Case | Twice] = [*cases(), *itertools.islice(twice(), 0, None, EACH_OF_TWICE)]
     for number, case in enumerate(todo, start=1):
         with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
             try:
-                run(case, Path(directory), patch)
+                if isinstance(case, Twice):
+                    run_twice(case, Path(directory), patch)
+                else:
+                    run(case, Path(directory), patch)
             except AssertionError as error:
                 failed += 1
                 print(error, flush=True)

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from hygge_engine.stores.landing import lease
-from tests.faults.changed_formats import MOMENTS, NEXT, Case, Moment, Story, cases, contents, run
+from tests.faults.changed_formats import (
+    MOMENTS,
+    NEXT,
+    Case,
+    Moment,
+    Story,
+    Twice,
+    cases,
+    contents,
+    run,
+    run_twice,
+    twice,
+)
 
 A_FEW = [
     Case("parquet", "csv", "incremental", True, "intent written", "another load"),
@@ -27,10 +39,30 @@ A_FEW = [
     Case("delta", "ndjson", "full_drop", True, "ranges read", "another load"),
 ]
 
+A_FEW_TWICE = [
+    Twice(Case("csv", "ndjson", "full_drop", True, "visible", "full_drop"), "between slices", "ndjson", "incremental"),
+    Twice(
+        Case("csv", "ndjson", "full_drop", True, "half visible", "full_drop"), "between slices", "csv", "incremental"
+    ),
+    Twice(
+        Case("csv", "parquet", "full_drop", True, "dropping", "full_drop"), "between slices", "parquet", "incremental"
+    ),
+    Twice(Case("parquet", "ndjson", "incremental", True, "visible", "full_drop"), "cancelled", "ndjson", "incremental"),
+    Twice(Case("parquet", "ndjson", "full_drop", True, "visible", "full_drop"), "dropping", "delta", "full_drop"),
+    Twice(Case("delta", "csv", "incremental", True, "half visible", "full_drop"), "half visible", "csv", "incremental"),
+    Twice(Case("csv", "delta", "full_drop", True, "visible", "full_drop"), "intent written", "delta", "incremental"),
+]
+
 
 @pytest.mark.parametrize("case", A_FEW, ids=str)
 def test_a_changed_format_loses_and_mixes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     run(case, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("case", A_FEW_TWICE, ids=str)
+def test_a_remedy_that_dies_as_well_mixes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Twice) -> None:
+    """Discarding it brings back what it had set aside, which is begun in another format than the settings say."""
+    run_twice(case, tmp_path, monkeypatch)
 
 
 def test_a_few_cases_have_all_there_is() -> None:
@@ -39,6 +71,7 @@ def test_a_few_cases_have_all_there_is() -> None:
     assert {(case.before, case.after) for case in A_FEW} == {(case.before, case.after) for case in every}
     assert {case.moment for case in A_FEW} == set(MOMENTS)
     assert {case.next for case in A_FEW} == set(NEXT)
+    assert set(A_FEW_TWICE) <= set(twice())
 
 
 @pytest.mark.parametrize("moment", ["between slices", "dropping"])

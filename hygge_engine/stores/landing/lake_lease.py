@@ -25,7 +25,7 @@ from hygge_engine.errors import LakeConflict, LakeNotFound, LandingBroken
 from hygge_engine.lake.base import Lake, Staged
 from hygge_engine.stores.landing.lease import TableLease
 from hygge_engine.stores.landing.settled import RELOAD
-from hygge_engine.stores.landing.state import StagedFile, StateFile
+from hygge_engine.stores.landing.state import LandingState, StagedFile, StateFile
 
 # The names that `LakeTableLease.staged_path` gives to files, and `LakeTableLease.new_division` to folders.
 _STAGED = re.compile(r"(?P<epoch>\d{8,})-\d{4,}-\d{5,}\.\w+")
@@ -70,12 +70,11 @@ class LakeTableLease(TableLease):
         """An id of this epoch for the ranges that a load is divided into."""
         return f"{self.state.epoch:08d}-{uuid.uuid4().hex[:16]}"
 
-    def discard(self, *, for_reload: bool = False) -> None:
-        """See `TableLease.discard`. Renamed files of its intent stay ours, though no number covers them."""
+    def _disowned(self) -> LandingState:
+        """See `TableLease._disowned`. Renamed files of its intent stay ours, though no number covers them."""
         intent = self.state.open.intent if self.state.open is not None else ()
         renamed = [file.final for file in intent if self._lake.info(file.staged) is None]
-        self.state = replace(self.state, left_over=tuple(dict.fromkeys((*self.state.left_over, *renamed))))
-        super().discard(for_reload=for_reload)
+        return replace(self.state, left_over=tuple(dict.fromkeys((*self.state.left_over, *renamed))))
 
     def sweep(self) -> None:
         """Delete staged files that no intent can name any more.

@@ -176,9 +176,13 @@ class TableLease(ABC):
         if not self._owned:
             self._write(replace(self.state, epoch=self.state.epoch + 1))
             self._owned = True
-        check_finishable(self.state, self.place, self.file_format)
+        self.check_finishable()
         if self.state.open is not None and self.state.open.intent:
             self._roll_forward()
+
+    def check_finishable(self) -> None:
+        """Raise LandingBroken where the settings cannot finish the open load, see `settled.check_finishable`."""
+        check_finishable(self.state, self.place, self.file_format)
 
     def begin(
         self,
@@ -217,7 +221,7 @@ class TableLease(ABC):
         none: dict[str, object] = {"counts": NOTHING_LANDED, "rows": 0, "bytes": 0, "files": 0}
         self.write_changes(load_id=self._load_id, continued=True, **none)
 
-    def discard(self, *, for_reload: bool = False) -> None:
+    def discard(self, *, for_reload: bool = False, goes_on: bool = True) -> None:
         """Drop an open load that cannot be resumed. What it has published stays; what it has staged is swept.
 
         ``for_reload``: a reload is begun next. A load that has landed rows is only set aside for it, because the reload
@@ -225,9 +229,22 @@ class TableLease(ABC):
         behind its rows; and so is another reload that has read all of its rows, which may be all that is left of the
         table. Without, what was set aside for the dropped load is open again. What this load has landed of one that it
         had adopted stays its own (`adopted_result`).
+
+        What is open again is taken over like any other open load: its intent is finished, and LandingBroken is raised,
+        before anything has changed, where the settings cannot finish it. Without ``goes_on`` nothing follows by this
+        attempt, and it stays as it is.
         """
-        self._write(discarded(self.state, self._load_id, for_reload=for_reload))
+        state = discarded(self._disowned(), self._load_id, for_reload=for_reload)
+        if goes_on:
+            check_finishable(state, self.place, self.file_format)
+        self._write(state)
         self.sweep()
+        if goes_on and state.open is not None:
+            self.take_over()
+
+    def _disowned(self) -> LandingState:
+        """The state before its open load is discarded, with what that leaves behind where it is visible already."""
+        return self.state
 
     def record_drop(self, folder_etag: str) -> None:
         """Record by its etag which folder is about to be deleted.
@@ -294,8 +311,11 @@ class TableLease(ABC):
         """Write the intent to publish ``files``, in this order, and roll it forward to the commit.
 
         With ``last`` the commit ends the load; ``new_generation`` begins the numbering again after a confirmed drop.
+        Raises LandingBroken, before anything has changed, where a file is of another kind than the settings say.
         """
-        self._write(self._intent(files, position=position, last=last, new_generation=new_generation))
+        state = self._intent(files, position=position, last=last, new_generation=new_generation)
+        check_finishable(state, self.place, self.file_format)
+        self._write(state)
         self._roll_forward()
 
     def finish(self) -> None:

@@ -33,10 +33,10 @@ def other_format(opened: OpenLoad, file_format: str) -> str:
 
 
 def check_finishable(state: LandingState, place: str, file_format: str) -> None:
-    """Raise LandingBroken where the open load has rows that are visible, or has read all that it lands, and was begun
-    in another kind of files, or its intent in another place."""
+    """Raise LandingBroken where the open load has rows that are visible, or about to become so, or has read all that it
+    lands, and was begun in another kind of files, or its intent in another place."""
     opened = state.open
-    if opened is None or not opened.has_landed:
+    if opened is None or not (opened.has_landed or opened.intent):
         return
     began = f"a load that began at {opened.started} and has not ended"
     if opened.intent and place and state.landed_in not in (None, "", place):
