@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from devcloud.onelake import OneLake
 from devcloud.replicator import Replicator, check_landing_zone
 from hygge_engine.cli.app import app
-from hygge_engine.errors import CursorUnusable
+from hygge_engine.errors import CursorUnusable, HomeUnavailable
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.orchestration import survey
 from hygge_engine.project.models.settings import CHANGE_TRACKING
@@ -442,4 +442,10 @@ def test_reading_changes_goes_on_after_any_batch(world: TrackedShop, mssql_serve
         assert batches[0].deleted is not None
         assert batches[0].deleted.to_pylist() == [{"id": 1, "name": None, "at": None}]
         rest = [batch.position for batch in home.read(window, ["4"])]
-    assert rest == [["5"], ["6"], ["8"], ["9"]]
+        assert rest == [["5"], ["6"], ["8"], ["9"]]
+        reading = home.read(window, ["8"])
+        assert next(reading).position == ["9"]
+        world.sql(CREATE.format("dbo.other", "dbo.other", "other"), TRACK.format("dbo.other"))
+        world.sql(*OTHER_TABLES["renamed"][1])
+        with pytest.raises(HomeUnavailable, match="became another table while its changes were read"):
+            list(reading)
