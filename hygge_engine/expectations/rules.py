@@ -72,7 +72,7 @@ def rules_of(settings: ExpectationsSettings | None, polish: Polish, key: Sequenc
 class _RulesPlanner:
     def __init__(self, polish: Polish, key: tuple[str, ...]) -> None:
         self._polish = polish
-        self._key = key
+        self._key = tuple(name for name in key if name != polish.version)  # versions have no number yet
         self._types = {column.name: column.type for column in polish.table.columns}
 
     def plan(self, settings: ExpectationsSettings) -> Rules:

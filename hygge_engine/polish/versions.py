@@ -12,9 +12,10 @@ from hygge_engine.errors import ConfigurationError
 from hygge_engine.homes.base import Column
 from hygge_engine.letter_case import in_any_case
 from hygge_engine.polish.polish import LandedColumn, Polish
+from hygge_engine.project.models.settings import HISTORY_COLUMNS
 
 # Orders the versions of a row, and distinguishes them; when the load began that saw one; and how it came about.
-VERSION, VALID_FROM, OPERATION = "__version", "__valid_from", "__operation"
+VERSION, VALID_FROM, OPERATION = HISTORY_COLUMNS
 
 # The values until a version is written: what they will be is known then.
 _COLUMNS: dict[str, pa.Scalar[Any]] = {

@@ -665,6 +665,11 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 8),
         ["files may hold several versions", "a home of tables"],
     ),
+    "a column called like one of a history": (
+        flow("run_type: incremental", "run_type: incremental\nhistory: versions\npolish: {rename: {a: __Operation}}"),
+        (FLOW_FILE, 5),
+        ["`__Operation`", "lands columns __version"],
+    ),
     "a history that is kept for minutes": (
         flow("run_type: incremental", "run_type: incremental\nhistory: versions\nhistory_retention: 5m"),
         (FLOW_FILE, 5),

@@ -21,6 +21,7 @@ from hygge_engine.expectations.repeats import Adjacent, Remembered
 from hygge_engine.expectations.rules import rules_of
 from hygge_engine.homes.base import Column, SourceSchema
 from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.versions import with_versions
 from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.stores.landing.state import ExpectationResult, LandingState, OpenLoad
@@ -140,6 +141,13 @@ def test_a_hashed_key_and_values_are_never_shown() -> None:
     rules = rules_of(ExpectationsSettings.model_validate(expected), polish, ("id",))
     assert rules is not None
     assert rules.shown_key == ()
+
+
+def test_a_message_of_a_history_names_the_sources_key_alone() -> None:
+    polish = with_versions(polish_of(TABLE, None))
+    rules = rules_of(ExpectationsSettings.model_validate({"unique": {}}), polish, polish.key(("id",)))
+    assert rules is not None
+    assert (rules.shown_key, rules.names) == (("id",), ["unique(id)"])
 
 
 def test_severity_may_differ_between_columns() -> None:

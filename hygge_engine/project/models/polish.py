@@ -62,14 +62,18 @@ class PolishSettings(Settings):
 
     @model_validator(mode="after")
     def _names_are_given_once(self) -> Self:
-        given = [*self.rename.values(), *self.hash_ids, *self.constants, *self.load_columns]
-        if (name := _alike(given)) is not None:
+        if (name := _alike(self.given_names)) is not None:
             keys = [key for key in _NAMING if any(in_any_case(name) == in_any_case(each) for each in _names(self, key))]
             raise ValueError(f"{' and '.join(f'`{key}`' for key in dict.fromkeys(keys))} give the name `{name}` twice")
         for key in ("rename", "mask"):
             if lost := [name for name in getattr(self, key) if name in self.drop]:
                 raise ValueError(f"`{key}` names `{lost[0]}`, which `drop` leaves out")
         return self
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """The names of columns that the settings themselves give."""
+        return (*self.rename.values(), *self.hash_ids, *self.constants, *self.load_columns)
 
     @property
     def salt(self) -> bytes:

@@ -32,6 +32,9 @@ History = Literal["none", "versions"]
 # The end of the names of that table, and of the entity that lands it.
 HISTORY_SUFFIX = "_history"
 
+# What that table has beside columns of rows: the number of a version, since when it is valid, how it came to be.
+HISTORY_COLUMNS = ("__version", "__valid_from", "__operation")
+
 # Imported by name when the first project is read: these packages depend on this one, never the other way round.
 _BUILT_IN = (
     "hygge_engine.homes.files.settings",

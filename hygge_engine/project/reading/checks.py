@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from hygge_engine.hosts import identity_of
-from hygge_engine.letter_case import confusable
+from hygge_engine.letter_case import confusable, in_any_case
 from hygge_engine.plain_text import counted, first_few
 from hygge_engine.project.models.documents import FlowDocument
 from hygge_engine.project.models.project import Entity, JournalSettings, check_entity_name
 from hygge_engine.project.models.settings import (
+    HISTORY_COLUMNS,
     HISTORY_SUFFIX,
     HOMES,
     STORES,
@@ -118,6 +119,17 @@ class CrossSectionRules:
             return None
         if entity.history_retention is not None and not store.prunes():
             self._refuse_retention(entity, item, inherited)
+            return None
+        if entity.polish is not None and (taken := _of_history(entity.polish.given_names)):
+            polish: Node = item.tree.get("polish") or inherited.get("polish") or item.place
+            self._problems.add(
+                polish.problem(
+                    f"`history: versions` lands columns {', '.join(HISTORY_COLUMNS)}, and `polish` gives such a name "
+                    "to another one",
+                    found=f"`{taken}`",
+                    hint="Give it another name.",
+                )
+            )
             return None
         others = {confusable(other) for other in self._stores}
         if confusable(f"{entity.flow}.{name}") in others:
@@ -377,6 +389,11 @@ class CrossSectionRules:
                         expected=f"`{first.value}`, as for `{first.entity}` ({first.where})",
                     )
                 )
+
+
+def _of_history(names: Iterable[str]) -> str:
+    """The first of some names that a column of every history has, in any case; empty where none is."""
+    return next((name for name in names if in_any_case(name) in HISTORY_COLUMNS), "")
 
 
 def _one_form(place: str) -> str:
