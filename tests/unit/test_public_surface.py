@@ -50,9 +50,9 @@ METHODS = {
         read_digests state states writer""",
     FolderTable: """adopt attach check_history check_place claim claimed data_file drop first_files hold_range
         landed_paths publish ranges read_digests state state_of states""",
-    TableLease: """adopt attach begin discard drop_finished finish forget_changes forget_snapshot intend is_outdated
-        move_on note_back note_pruned note_waiting record_drop release renew stage_changes sweep take_over withdraw
-        write_changes""",
+    TableLease: """adopt attach begin check_finishable discard drop_finished finish forget_changes forget_snapshot
+        intend is_outdated move_on note_back note_pruned note_waiting record_drop release renew stage_changes sweep
+        take_over withdraw write_changes""",
 }
 ABSTRACT = {
     Destination: "attach publish state writer",
