@@ -183,8 +183,7 @@ class KeyComparison:
         """What the comparison has come to, over all its slices."""
         done = self._lease.adopted_result
         before = self._opened.rows - (done.rows if done is not None else 0)
-        text = f"keys compared: {before + deleted:,} of {before + rows:,} rows deleted"
-        self._lease.stage_changes(message="; ".join(filter(None, (self._opened.message, text))))
+        self._reader.say(f"keys compared: {before + deleted:,} of {before + rows:,} rows deleted")
 
 
 def _parts(entries: pa.Table) -> Iterator[pa.Table]:

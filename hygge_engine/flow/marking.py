@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from hygge_engine.polish.polish import filled
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 
@@ -29,11 +30,7 @@ class _MarkWriter:
 
     def delete(self, rows: pa.RecordBatch) -> None:
         """See `RowWriter.delete`."""
-        arrays = [
-            pa.repeat(pa.scalar(self._at, field.type), rows.num_rows) if field.name == self._name else column
-            for field, column in zip(rows.schema, rows.columns, strict=True)
-        ]
-        self._writer.delete(pa.RecordBatch.from_arrays(arrays, schema=rows.schema))
+        self._writer.delete(filled(rows, {self._name: self._at}))
 
     def finish(self) -> list[StagedFile]:
         """See `RowWriter.finish`."""

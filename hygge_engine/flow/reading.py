@@ -133,7 +133,7 @@ class WindowReader:
             files = writer.finish()
         except (NotPruned, StoreError, LakeError) as error:
             writer.abandon()
-            self._say(f"versions from before {cutoff:%Y-%m-%d} stay for now: {error}")
+            self.say(f"versions from before {cutoff:%Y-%m-%d} stay for now: {error}")
             return []
         except BaseException:
             writer.abandon()
@@ -141,7 +141,7 @@ class WindowReader:
         self._lease.note_pruned(opened.started)
         if count and (now := self._lease.open) is not None:
             self._lease.stage_changes(counting=now.counting + RowCounts(0, 0, count))
-            self._say(f"{counted(count, 'version')} from before {cutoff:%Y-%m-%d} removed")
+            self.say(f"{counted(count, 'version')} from before {cutoff:%Y-%m-%d} removed")
         return files
 
     def _go_on(self) -> None:
@@ -150,7 +150,7 @@ class WindowReader:
         if self.cut([]):
             raise NotPruned("there was no time left")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Let the journal's message of the load end with a text."""
         if (now := self._lease.open) is not None:
             self._lease.stage_changes(message="; ".join(filter(None, (now.message, text))))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from hygge_engine.polish.marks import with_mark
 from hygge_engine.polish.plan import polish_of
+from hygge_engine.polish.polish import filled
 from hygge_engine.polish.versions import OPERATION, VALID_FROM, VERSION, with_versions
 from hygge_engine.stores.base import RowWriter
 from hygge_engine.stores.landing.state import LandingState, StagedFile
@@ -66,9 +67,4 @@ class VersionWriter:
         self._writer.abandon()
 
     def _stamped(self, rows: pa.RecordBatch, operation: Operation) -> pa.RecordBatch:
-        values: dict[str, Any] = {VERSION: self._version, VALID_FROM: self._seen, OPERATION: operation}
-        arrays = [
-            pa.repeat(pa.scalar(values[field.name], field.type), rows.num_rows) if field.name in values else column
-            for field, column in zip(rows.schema, rows.columns, strict=True)
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=rows.schema)
+        return filled(rows, {VERSION: self._version, VALID_FROM: self._seen, OPERATION: operation})

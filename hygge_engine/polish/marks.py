@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pyarrow as pa
 
 from hygge_engine.errors import ConfigurationError
@@ -25,9 +23,5 @@ def with_mark(polish: Polish, name: str) -> Polish:
             f"{polish.source.name} lands a column `{taken[0]}`, and `deletes.mark` adds one of that name",
             hint="Give the mark another name: `deletes: { column: … }`.",
         )
-    columns = polish.columns
-    if polish.is_plain:
-        columns = tuple(LandedColumn(column, column.name, (column.name,)) for column in polish.table.columns)
     mark = LandedColumn(Column(name, MARK_TYPE, "deletes.mark"), constant=pa.scalar(None, MARK_TYPE), stamp=name)
-    columns = (*columns, mark)
-    return replace(polish, table=replace(polish.table, columns=tuple(each.column for each in columns)), columns=columns)
+    return polish.extended([mark])

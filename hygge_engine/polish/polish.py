@@ -85,6 +85,16 @@ class Polish:
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.table.schema)
 
+    def extended(self, added: Sequence[LandedColumn], *, version: str = "") -> Polish:
+        """The same with columns besides, of which one may distinguish the versions of a row. Each bears a name that no
+        column has that lands already."""
+        columns = self.columns
+        if self.is_plain:
+            columns = tuple(LandedColumn(column, column.name, (column.name,)) for column in self.table.columns)
+        columns = (*columns, *added)
+        table = replace(self.table, columns=tuple(each.column for each in columns))
+        return replace(self, table=table, columns=columns, version=version or self.version)
+
     def narrowed(self, names: Sequence[str]) -> Polish:
         """The same for rows of which these landed columns alone are made, in this order."""
         chosen = tuple(column for name in names for column in self.table.columns if column.name == name)
@@ -188,6 +198,15 @@ class Polish:
         texts = pl.DataFrame({name: texts_of(rows.column(name)) for name in inputs})
         found = texts.select(expression.alias(str(number)) for number, expression in expressions.items())
         return {number: strings_of(found.get_column(str(number))) for number in expressions}
+
+
+def filled(rows: pa.RecordBatch, values: Mapping[str, Any]) -> pa.RecordBatch:
+    """Rows with one value, the same in each, in every column that ``values`` names."""
+    arrays = [
+        pa.repeat(pa.scalar(values[field.name], field.type), rows.num_rows) if field.name in values else column
+        for field, column in zip(rows.schema, rows.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=rows.schema)
 
 
 def _plain(column: LandedColumn, rows: pa.RecordBatch, stamp: LoadStamp) -> pa.Array[Any]:

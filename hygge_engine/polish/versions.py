@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,13 +36,8 @@ def with_versions(polish: Polish) -> Polish:
                 f"{polish.source.name} lands a column `{found}`, and its history has one of that name",
                 hint="Give it another name: `rename` of polish.",
             )
-    columns = polish.columns
-    if polish.is_plain:
-        columns = tuple(LandedColumn(column, column.name, (column.name,)) for column in polish.table.columns)
     added = [
         LandedColumn(Column(name, value.type, "history", nullable=False), constant=value, stamp=name)
         for name, value in _COLUMNS.items()
     ]
-    columns = (*columns, *added)
-    table = replace(polish.table, columns=tuple(each.column for each in columns))
-    return replace(polish, table=table, columns=columns, version=VERSION)
+    return polish.extended(added, version=VERSION)
