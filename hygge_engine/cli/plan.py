@@ -25,7 +25,7 @@ from hygge_engine.flow.drift import HISTORY_HINT, RELOAD_HINT, compare
 from hygge_engine.flow.due import compares_keys, due_at
 from hygge_engine.flow.factory import open_home, open_table
 from hygge_engine.flow.ownership import check_author
-from hygge_engine.flow.planner import look_at_place, spelling_of
+from hygge_engine.flow.planner import check_is_not_handed_over, look_at_place, spelling_of
 from hygge_engine.flow.reach import Reach, look, verdict_on
 from hygge_engine.flow.versions import polish_for
 from hygge_engine.homes.base import ChecksAccess, EstimatesKeys, Home, SourceSchema
@@ -287,8 +287,10 @@ def _add_destination(
     line: Line, destination: Destination[Any], state: LandingState, polish: Polish, entity: Entity
 ) -> None:
     """Check that the source's rows can land at their destination, and still fit those that have landed. Raises
-    SchemaChanged, and what `look_at_place` raises."""
+    SchemaChanged, LandingBroken, and what `look_at_place` raises."""
     mode = mode_of(state, reload=line.run_type == "full_drop")
+    if mode != "reload":
+        check_is_not_handed_over(destination, state)
     if entity.history_of:
         mode = _add_history(line, destination, state, polish, entity, mode)
     columns = {column.name: str(column.type) for column in polish.table.columns}

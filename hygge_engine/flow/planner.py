@@ -162,6 +162,8 @@ class LoadPlanner:
     def begin(self) -> OpenLoad | None:
         """Open the load in the landing state; None where an increment has nothing new to read."""
         source, polish = self.describe(), self.polish()
+        if not self.reloads:  # nor by a reload that nobody has asked for
+            check_is_not_handed_over(self._destination, self._lease.state)
         mode = mode_of(self._lease.state, reload=self.reloads)
         check_format(self._lease.state, self._lease.place, self._lease.file_format, reload=self.reloads)
         if repointed := check_base(self._lease.state, source.stands_for):
@@ -177,7 +179,6 @@ class LoadPlanner:
             if drift.rebuilds and not self._task.is_backfill:
                 mode = "reload"
             elif drift.refused or drift.rebuilds:  # a window is not a reload, and must not bring another type either
-                _check_is_not_handed_over(self._destination, self._lease.state)
                 raise SchemaChanged(change, hint=HISTORY_HINT if stays else RELOAD_HINT)
             if change:
                 self._notes.append(change)
@@ -187,8 +188,6 @@ class LoadPlanner:
         rules_of(self._entity.expectations, polish, keys)  # what does not fit is reported before the first row
         if self._entity.watermark is not None and self._entity.watermark.primary_key:
             spelling_of(source, [self._entity.watermark.primary_key], "watermark")
-        if mode != "reload":
-            _check_is_not_handed_over(self._destination, self._lease.state)
         if mode != "reload" or stays:
             check_key(self._lease.state, keys, hint=HISTORY_HINT if stays else RELOAD_HINT)
         opened = self._window(mode, merges=self._destination.merges and bool(keys))
@@ -706,7 +705,7 @@ def look_at_place(
     """Check that rows of these columns can land at their destination, before the first of them is read; returns what is
     foreign there, and stays. Raises ColumnRefused, NotOurs, LandingBroken."""
     if mode != "reload":
-        _check_is_not_handed_over(destination, state)
+        check_is_not_handed_over(destination, state)
     destination.check_columns(list(columns), state.columns)
     schema = pa.schema([field for field in polish.table.schema if field.name in columns])
     try:
@@ -715,7 +714,7 @@ def look_at_place(
         raise naming_owner(error, destination) from error
 
 
-def _check_is_not_handed_over(destination: Destination[Any], state: LandingState) -> None:
+def check_is_not_handed_over(destination: Destination[Any], state: LandingState) -> None:
     """Raise LandingBroken where what has landed is to be replaced first."""
     if state.handed_over_at:
         raise LandingBroken(

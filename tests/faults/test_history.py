@@ -338,6 +338,29 @@ def test_no_load_of_an_entity_without_versions_replaces_a_history(
         assert world.load(f"goes on {entity.history_of}").status == "done"
 
 
+def test_a_history_that_was_given_up_is_replaced_by_a_reload_that_was_asked_for_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = HistoryWorld(tmp_path, monkeypatch, "tracking")
+    world.things.put(1, 2)
+    world.run()
+    world.entity = replace(world.entity, name="things_history", history_of="")
+    opened = cast("Any", flow_run).open_table(world.project, world.entity)
+    adoption_of(world.project, world.entity, opened).confirm()
+    given_up = world.state()
+    world.things.lose(1)  # its increment would be a reload
+    world._run_type = "incremental"
+    for number in range(2):
+        refused = world.load(f"increment {number}")
+        assert (refused.status, refused.error) == ("failed", "store.landing_broken")
+    assert world.state().place_of_rows == given_up.place_of_rows
+    assert (world.state().generation, world.state().next_sequence) == (given_up.generation, given_up.next_sequence)
+    world._run_type = "full_drop"
+    assert world.load("reload").status == "done"
+    world._run_type = "incremental"
+    assert world.load("goes on").status == "done"
+
+
 def test_a_copy_of_a_history_is_loaded_like_any_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = HistoryWorld(tmp_path, monkeypatch, "watermark")
     world.things.put(1)
