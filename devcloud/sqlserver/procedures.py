@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from devcloud.sqlserver.arguments import Arguments, Procedure, read_arguments
+from devcloud.sqlserver.capture_procedures import CAPTURE_PROCEDURES
 from devcloud.sqlserver.engine.declarations import parse_declarations
 from devcloud.sqlserver.engine.sysviews import SYSTEM_VIEWS, SystemView
 from devcloud.sqlserver.engine.values import Scalar
@@ -16,26 +18,6 @@ from devcloud.sqlserver.odbc_catalogue import list_catalogue
 from devcloud.sqlserver.tsql.commands import Execute
 from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.types import SqlType, nvarchar
-
-Arguments = Sequence[tuple[str, Scalar]]
-"""Names (empty where an argument is given by its place) and values."""
-Procedure = Callable[[Execution, Arguments], None]
-
-
-def read_arguments(name: str, arguments: Arguments, parameters: tuple[str, ...]) -> dict[str, Scalar]:
-    """Return arguments by parameter, given by place or by name. Raises SqlError 8144 or 8145."""
-    found: dict[str, Scalar] = {}
-    for place, (given, value) in enumerate(arguments):
-        if given:
-            key = given.lstrip("@").lower()
-            if key not in parameters:
-                raise make_error(8145, given, name)
-        elif place < len(parameters):
-            key = parameters[place]
-        else:
-            raise make_error(8144, name)
-        found[key] = value
-    return found
 
 
 def run_procedure(executor: Execution, statement: Execute) -> None:
@@ -164,4 +146,5 @@ PROCEDURES: Final[dict[str, Procedure]] = {
     "sp_describe_first_result_set": _describe_result,
     "sp_describe_undeclared_parameters": _describe_parameters,
     **{name: _list_catalogue(name, view) for name, view in SYSTEM_VIEWS.items() if view.parameters},
+    **CAPTURE_PROCEDURES,
 }

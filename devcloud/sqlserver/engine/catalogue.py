@@ -42,6 +42,12 @@ _TRACKING: Final = (
     "TABLE {where}.tracked_tables(object_id INTEGER, begin_version BIGINT, min_version BIGINT)",
     "TABLE {where}.tracked_commits(number BIGINT, version BIGINT)",
     "SEQUENCE {where}.tracked_transactions",
+    "TABLE {where}.capture_instances(object_id INTEGER, source_id INTEGER, name VARCHAR, columns VARCHAR[], "
+    "column_ids INTEGER[], types VARCHAR[], key_columns VARCHAR[], start BIGINT, role VARCHAR, index_name VARCHAR, "
+    "created BIGINT)",
+    "TABLE {where}.captured_commits(number BIGINT, lsn BIGINT, committed BIGINT)",
+    "TABLE {where}.role_members(role VARCHAR, member VARCHAR)",
+    "SEQUENCE {where}.captured_lsns START 16",
 )
 
 
@@ -80,6 +86,20 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureInstance:
+    """A capture instance of a table: its columns by name and id; ``start`` numbers the first commit that it sees."""
+
+    object_id: int
+    source_id: int
+    name: str
+    columns: tuple[str, ...]
+    column_ids: tuple[int, ...]
+    types: tuple[SqlType, ...]
+    start: int
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table (kind U), a view (kind V) or a synonym (kind SN); ``body`` is a view's query, or the name of a synonym's
     base."""
@@ -94,6 +114,8 @@ class Table:
     aliases: tuple[str, ...] = ()
     tracked: bool = False
     """Whether Change Tracking is on for it."""
+    captures: tuple[CaptureInstance, ...] = ()
+    """What change data capture keeps of it."""
 
     def column(self, name: str) -> ColumnInfo | None:
         """Return the column of that name, or None."""
@@ -135,6 +157,8 @@ class Catalogue:
     schemas: dict[str, tuple[int, str]] = field(default_factory=dict)
     principals: dict[str, tuple[int, str, str, str | None]] = field(default_factory=dict)
     permissions: list[tuple[str, str, int, str, str]] = field(default_factory=list)
+    members: set[tuple[str, str]] = field(default_factory=set)
+    """Roles and their members, in lower case."""
 
     def find(self, schema: str, name: str) -> Table | None:
         """Return the table or view of that name, or None."""
@@ -185,6 +209,14 @@ class Catalogue:
                 denied.add(column.column_id)
         return denied
 
+    def may_see_captured(self, user: str, table: Table, instance: CaptureInstance) -> bool:
+        """Return whether a user may see what an instance has captured: all of its columns, and by its gating role."""
+        if user == "dbo":
+            return True
+        denied = self.denied_columns(user, "SELECT", table)
+        is_gated = instance.role is not None and (instance.role.lower(), user.lower()) not in self.members
+        return not is_gated and not denied & set(instance.column_ids)
+
     def _states(self, user: str, permission: str, targets: set[tuple[str, int]]) -> set[str]:
         return {
             state
@@ -206,7 +238,7 @@ def create_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> No
 
 
 def prepare_tracking(connection: duckdb.DuckDBPyConnection, database: str) -> None:
-    """Create what Change Tracking needs in a database, where it is not there yet."""
+    """Create what Change Tracking and change data capture need in a database, where it is not there yet."""
     for definition in _TRACKING:
         kind, rest = definition.format(where=f"{quote(database)}.{CATALOGUE_SCHEMA}").split(" ", 1)
         connection.execute(f"CREATE {kind} IF NOT EXISTS {rest}")
@@ -222,6 +254,13 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
     columns = _load_columns(connection, where)
     keys = _load_keys(connection, where)
     tracked = {row[0] for row in connection.execute(f"SELECT object_id FROM {where}.tracked_tables").fetchall()}
+    captures: dict[int, list[CaptureInstance]] = {}
+    for row in connection.execute(
+        "SELECT object_id, source_id, name, columns, column_ids, types, start, role "
+        f"FROM {where}.capture_instances ORDER BY start"
+    ).fetchall():
+        instance = CaptureInstance(row[0], row[1], row[2], tuple(row[3]), tuple(row[4]), _types(row[5]), row[6], row[7])
+        captures.setdefault(instance.source_id, []).append(instance)
     objects = connection.execute(
         f"SELECT object_id, schema_id, name, kind, body, aliases FROM {where}.objects"
     ).fetchall()
@@ -229,14 +268,27 @@ def load_catalogue(connection: duckdb.DuckDBPyConnection, database: str) -> Cata
         schema = names[schema_id]
         parts = (tuple(columns.get(object_id, ())), tuple(keys.get(object_id, ())))
         catalogue.tables[schema.lower(), name.lower()] = Table(
-            *(object_id, schema, name, kind, *parts, body, tuple(aliases or ()), object_id in tracked)
+            *(object_id, schema, name, kind, *parts, body, tuple(aliases or ()), object_id in tracked),
+            tuple(captures.get(object_id, ())),
         )
     principals = connection.execute(f"SELECT principal_id, name, kind, login FROM {where}.principals").fetchall()
     catalogue.principals = {row[1].lower(): (row[0], row[1], row[2], row[3]) for row in principals}
+    members = connection.execute(f"SELECT lower(role), lower(member) FROM {where}.role_members").fetchall()
+    catalogue.members = {(role, member) for role, member in members}
     catalogue.permissions = connection.execute(
         f"SELECT principal, scope, target, permission, state FROM {where}.permissions"
     ).fetchall()
     return catalogue
+
+
+def type_text(kind: SqlType) -> str:
+    """Return a type as the catalogue keeps it beside a captured column, which may outlive the column."""
+    return f"{kind.name},{kind.length},{kind.precision},{kind.scale},{kind.collation}"
+
+
+def _types(texts: list[str]) -> tuple[SqlType, ...]:
+    parts = [text.split(",") for text in texts]
+    return tuple(SqlType(each[0], int(each[1]), int(each[2]), int(each[3]), each[4]) for each in parts)
 
 
 def _load_columns(connection: duckdb.DuckDBPyConnection, where: str) -> dict[int, list[ColumnInfo]]:

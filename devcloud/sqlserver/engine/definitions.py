@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from itertools import product
 
+from devcloud.sqlserver.engine.capture_definitions import CaptureDefiner
 from devcloud.sqlserver.engine.catalogue import Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.moments import ticks_to_datetime
-from devcloud.sqlserver.engine.tracking_definitions import TrackingDefiner
 from devcloud.sqlserver.engine.values import quote, quote_bracketed
 from devcloud.sqlserver.engine.writes import WriteBinder
 from devcloud.sqlserver.errors import SqlError, make_error
@@ -19,7 +19,7 @@ from devcloud.sqlserver.tsql import commands
 from devcloud.sqlserver.tsql.syntax import Name
 
 
-class Definer(TrackingDefiner):
+class Definer(CaptureDefiner):
     """Carries out the definitions of one statement."""
 
     # Views, schemas, principals
@@ -110,6 +110,7 @@ class Definer(TrackingDefiner):
             raise make_error(3701, statement.kind, ".".join(part for part in name if part), state=5)
         if kind == "U":
             self._end_tracking(catalogue, table)
+            self._end_captures(catalogue, table)
             self._run(f"DROP TABLE {self._storage(catalogue, table)}")
             if table.identity is not None:
                 self._run(f"DROP SEQUENCE {WriteBinder.identity_sequence(catalogue, table)}")

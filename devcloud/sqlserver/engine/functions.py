@@ -8,7 +8,7 @@ from typing import Final
 from devcloud.sqlserver.engine.expressions import ExpressionBinder
 from devcloud.sqlserver.engine.scalar_functions import SCALARS
 from devcloud.sqlserver.engine.scope import Scope
-from devcloud.sqlserver.engine.state import STATE_FUNCTIONS
+from devcloud.sqlserver.engine.state import CAPTURE_FUNCTIONS, STATE_FUNCTIONS
 from devcloud.sqlserver.engine.time_functions import TIME_FUNCTIONS
 from devcloud.sqlserver.engine.values import Value, make_constant
 from devcloud.sqlserver.errors import make_error, refuse
@@ -39,7 +39,7 @@ class FunctionBinder(ExpressionBinder):
     def call_function(self, call: Call, scope: Scope) -> Value:
         """Bind a function call. Raises SqlError 195 for names T-SQL lacks, 40510 for those not spoken here."""
         name = call.name[-1].upper()
-        if len(call.name) > 1:
+        if len(call.name) > 1 and not (call.name[0].lower() == "sys" and name in CAPTURE_FUNCTIONS):
             raise refuse(f"function {'.'.join(call.name)}")
         if call.window is not None and name not in AGGREGATES:
             return self._bind_ranking(name, call, call.window, scope)

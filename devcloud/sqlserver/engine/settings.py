@@ -37,6 +37,9 @@ class DatabaseSettings:
     auto_cleanup: bool = True
     retention: int = 2
     retention_units: int = 3
+    change_data_capture: bool = False
+    captured_up_to: int = -1
+    """The last commit that the capture job has seen before it was stopped; -1 while it runs."""
 
     def changed(self, options: Iterable[tuple[str, str]]) -> DatabaseSettings:
         """Return the settings as options of ALTER DATABASE change them. Raises SqlError 5092."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, Table
+from devcloud.sqlserver.engine.capture import LSN, all_changes
+from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, CaptureInstance, Catalogue, Table
 from devcloud.sqlserver.engine.expressions import ExpressionBinder
 from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import CommonBinding, Environment, Scope, Source, qualifiers_of
@@ -18,6 +20,11 @@ from devcloud.sqlserver.tsql.commands import SelectStatement
 from devcloud.sqlserver.tsql.names import split_name
 from devcloud.sqlserver.tsql.statements import parse_batch, parse_expression
 from devcloud.sqlserver.types import BIGINT, INT, NULL, SqlType, common_type
+
+ALL_CHANGES: Final = "FN_CDC_GET_ALL_CHANGES_"
+"""What the name of the function of each capture instance begins with."""
+
+CAPTURED_ARGUMENTS: Final = 3
 
 _JOINS: Final = {"INNER": "JOIN", "LEFT": "LEFT JOIN", "RIGHT": "RIGHT JOIN", "FULL": "FULL JOIN"}
 
@@ -128,6 +135,8 @@ class SourceBinder(ExpressionBinder):
             raise refuse("temporary table")
         catalogue, schema, name = self.locate(source.name)
         view = SYSTEM_VIEWS.get(f"{schema}.{name}".lower())
+        if view is not None and schema.lower() == "cdc":
+            self._check_cdc(catalogue, name)
         if view is not None and (self.environment.has_change_tracking or "change_tracking" not in name.lower()):
             return self._bind_system_view(view, catalogue, source)
         catalogue, table = self.find_table(source.name)
@@ -139,6 +148,13 @@ class SourceBinder(ExpressionBinder):
         bound = self.table_source(table, alias, source.name, source.alias)
         sample = f" TABLESAMPLE {_sample(source.sample)}" if source.sample else ""
         return f'{self.storage_name(catalogue, table)} AS "{alias}"{sample}', bound
+
+    def _check_cdc(self, catalogue: Catalogue, name: str) -> None:
+        """Raise SqlError 208 or 229 where the tables of change data capture are not there, or not for this user."""
+        if not self.environment.settings(catalogue.database).change_data_capture:
+            raise make_error(208, f"cdc.{name}")
+        if self.environment.user != "dbo":
+            raise make_error(229, "SELECT", name, catalogue.database, "cdc", state=5)
 
     def table_source(self, table: Table, alias: str, name: syntax.Name, called: str | None = None) -> Source:
         """Return a table as a source under a DuckDB alias; computed columns stand as their expressions.
@@ -260,6 +276,8 @@ class SourceBinder(ExpressionBinder):
 
     def _bind_function(self, source: syntax.FunctionSource, scope: Scope) -> tuple[str, list[Source]]:
         name = source.call.name[-1].upper()
+        if source.call.name[0].lower() == "cdc" and name.startswith(ALL_CHANGES):
+            return self._bind_captured(source, scope)
         if name != "GENERATE_SERIES":
             raise refuse(f"table-valued function {source.call.name[-1]}")
         if not 2 <= len(source.call.arguments) <= 3:
@@ -274,6 +292,42 @@ class SourceBinder(ExpressionBinder):
         sql = f'SELECT CAST(s AS {kind.storage}) AS "c1" FROM generate_series({arguments}) AS g(s)'
         columns = (OutputColumn(source.columns[0] if source.columns else "value", kind, False),)
         return self._derive(sql, columns, source.alias or "generate_series")
+
+    def _bind_captured(self, source: syntax.FunctionSource, scope: Scope) -> tuple[str, list[Source]]:
+        """Bind cdc.fn_cdc_get_all_changes_<capture instance>. Raises SqlError 208, 229 or 313."""
+        catalogue = self.environment.catalogue(self.environment.database)
+        name = source.call.name[-1][len(ALL_CHANGES) :].lower()
+        found = [
+            (table, each) for table in catalogue.tables.values() for each in table.captures if each.name.lower() == name
+        ]
+        if not found:
+            raise make_error(208, ".".join(source.call.name))
+        table, instance = found[0]
+        if not catalogue.may_see_captured(self.environment.user, table, instance):
+            raise make_error(229, "SELECT", source.call.name[-1], catalogue.database, "cdc", state=5)
+        if len(source.call.arguments) != CAPTURED_ARGUMENTS:
+            raise make_error(313, f"{'.'.join(source.call.name)}")
+        self.tables.append(table)
+        *bounds, option = [self.bind(argument, scope) for argument in source.call.arguments]
+        if all(bound.is_constant for bound in bounds):
+            self._check_captured(instance, [bound.constant for bound in bounds])
+        elif not all(bound.undeclared is not None for bound in bounds):
+            raise refuse("fn_cdc_get_all_changes between something that are no constants or variables")
+        limits = self.convert(bounds[0], LSN).sql, self.convert(bounds[1], LSN).sql
+        before = str(option.constant).strip().lower() == "all update old"
+        sql, columns = all_changes(catalogue.database, instance, limits, before=before)
+        return self._derive(sql, self._named(columns, source.columns, source.alias or ""), source.alias or name)
+
+    def _check_captured(self, instance: CaptureInstance, bounds: Sequence[object]) -> None:
+        """Raise SqlError 313 where two LSNs do not lie within what an instance has captured, in this order."""
+        ends = [
+            self.environment.session_function(function, arguments)
+            for function, arguments in (("FN_CDC_GET_MIN_LSN", (instance.name,)), ("FN_CDC_GET_MAX_LSN", ()))
+        ]
+        least, most = (end[1] if end is not None else None for end in ends)
+        known = [bound for bound in (least, *bounds, most) if isinstance(bound, bytes)]
+        if len(known) < len(bounds) + 2 or known != sorted(known):
+            raise make_error(313, "cdc.fn_cdc_get_all_changes_ ... ")
 
     def _bind_changes(self, source: syntax.ChangesSource, scope: Scope) -> tuple[str, list[Source]]:
         if not self.environment.has_change_tracking:

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import duckdb
 
 from devcloud.sqlserver.engine.backend import Database, Instance
+from devcloud.sqlserver.engine.capture import LSN, last_lsn, lsn_bytes
 from devcloud.sqlserver.engine.catalogue import Table
 from devcloud.sqlserver.engine.scope import Environment
 from devcloud.sqlserver.engine.tracking import current_version, min_valid_version
@@ -302,6 +303,40 @@ def _change_tracking_min_valid_version(session: SessionState, arguments: tuple[S
     return BIGINT, min_valid_version(session.connection, session.database, table.object_id)
 
 
+def _max_lsn(session: SessionState, _: tuple[Scalar, ...]) -> Typed:
+    session.transaction.enter(writing=False)
+    settings = session.current.settings
+    found = last_lsn(session.connection, session.database, settings.captured_up_to)
+    return LSN, None if found is None or not settings.change_data_capture else lsn_bytes(found)
+
+
+def _min_lsn(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
+    """Ten zeros where there is no such instance, or the user may not see it."""
+    catalogue, reached = session.catalogue(session.database), session.current.settings.captured_up_to
+    for table in catalogue.tables.values():
+        for instance in table.captures:
+            if instance.name.lower() != _first(arguments).lower():
+                continue
+            if not catalogue.may_see_captured(session.user, table, instance):
+                break
+            return LSN, lsn_bytes(instance.start) if reached < 0 or instance.start <= reached else None
+    return LSN, bytes(10)
+
+
+def _next_lsn(step: int) -> Callable[[SessionState, tuple[Scalar, ...]], Typed]:
+    def function(_: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
+        given = arguments[0] if arguments else None
+        value = int.from_bytes(given, "big") + step if isinstance(given, bytes) else None
+        return LSN, None if value is None else value.to_bytes(10, "big")
+
+    return function
+
+
+def _is_role_member(session: SessionState, arguments: tuple[Scalar, ...]) -> Typed:
+    member = (_first(arguments).lower(), session.user.lower()) in session.catalogue(session.database).members
+    return INT, int(session.user == "dbo" or member)
+
+
 def _caught(field: str, kind: SqlType) -> Callable[[SessionState, tuple[Scalar, ...]], Typed]:
     def function(session: SessionState, _: tuple[Scalar, ...]) -> Typed:
         error = session.caught
@@ -343,9 +378,16 @@ _FUNCTIONS: Final[dict[str, Callable[[SessionState, tuple[Scalar, ...]], Typed |
     "APP_NAME": lambda session, _: (SYSNAME, session.application),
     "HOST_NAME": lambda session, _: (SYSNAME, session.host),
     "IS_SRVROLEMEMBER": lambda session, _: (INT, int(session.user == "dbo")),
-    "IS_MEMBER": lambda session, _: (INT, int(session.user == "dbo")),
-    "IS_ROLEMEMBER": lambda session, _: (INT, int(session.user == "dbo")),
+    "IS_MEMBER": _is_role_member,
+    "IS_ROLEMEMBER": _is_role_member,
+    "FN_CDC_GET_MAX_LSN": _max_lsn,
+    "FN_CDC_GET_MIN_LSN": _min_lsn,
+    "FN_CDC_INCREMENT_LSN": _next_lsn(1),
+    "FN_CDC_DECREMENT_LSN": _next_lsn(-1),
 }
+
+CAPTURE_FUNCTIONS: Final = frozenset(name for name in _FUNCTIONS if name.startswith("FN_CDC_"))
+"""Those of change data capture, which the schema sys has."""
 
 STATE_FUNCTIONS: Final = frozenset(_FUNCTIONS) | _IDENTITIES
 """The names that `session_function` knows."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from devcloud.sqlserver.engine.capture import key_names
 from devcloud.sqlserver.engine.catalogue import Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.keys import KeyDefiner
 from devcloud.sqlserver.engine.moments import ticks_to_datetime
 from devcloud.sqlserver.engine.outputs import OutputColumn, name_columns
 from devcloud.sqlserver.engine.scope import Scope, Source
-from devcloud.sqlserver.engine.tracking import key_names
 from devcloud.sqlserver.engine.value_binder import declared_type
 from devcloud.sqlserver.engine.values import Value, quote, quote_text
 from devcloud.sqlserver.engine.writes import WriteBinder

@@ -16,6 +16,16 @@ from typing import Final
 import duckdb
 
 from devcloud.sqlserver.engine.backend import Database, Instance
+from devcloud.sqlserver.engine.capture import (
+    AFTER,
+    BEFORE,
+    DELETED,
+    INSERTED,
+    captured_table,
+    draw_lsn,
+    key_names,
+    with_keys,
+)
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Table
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.values import Value, quote, quote_text
@@ -44,12 +54,6 @@ def min_valid_version(connection: duckdb.DuckDBPyConnection, database: str, obje
 def changes_table(database: str, table: Table) -> str:
     """Return the name of the DuckDB table that holds a table's changes."""
     return f"{_where(database)}.{quote(f'changes_{table.object_id}')}"
-
-
-def key_names(table: Table) -> list[str]:
-    """Return the columns of a table's primary key, in its order."""
-    names = {column.column_id: column.name for column in table.columns}
-    return [names[column_id] for column_id, _ in (table.primary_key.columns if table.primary_key else ())]
 
 
 # Recording
@@ -83,6 +87,7 @@ class PendingChanges:
         self._number = 0
         self._step = 0
         self._has_changes = False
+        self._has_captured = False
         self._truncated: list[int] = []
 
     @contextlib.contextmanager
@@ -93,12 +98,23 @@ class PendingChanges:
             return
         target = changes_table(capture.database, capture.table)
         self._enter(capture.database)
-        if capture.before is not None:
+        self._step += 1
+        if capture.before is not None and capture.table.tracked:
             self._record(run, target, *capture.before)
+        if capture.before is not None and capture.table.captures:
+            operation, keys = capture.before
+            self._capture(run, capture, DELETED if operation == "D" else BEFORE, with_keys(capture.table, f"({keys})"))
         # Rows that a transaction has put into a table lie behind all others until it commits.
         last = self._connection.execute(f"SELECT coalesce(max(rowid), -1) FROM {capture.storage}").fetchall()[0][0]
         yield
-        if capture.after is not None:
+        if capture.table.captures and capture.after is not None:
+            self._capture(run, capture, INSERTED, f"s.rowid > {last}")
+        elif capture.table.captures and capture.before is not None and capture.before[0] == "U":
+            for instance in capture.table.captures[:1]:
+                before = captured_table(capture.database, instance)
+                same = f"(SELECT * FROM {before} WHERE number = {self._number} AND step = {self._step})"
+                self._capture(run, capture, AFTER, with_keys(capture.table, same))
+        if capture.after is not None and capture.table.tracked:
             keys = ", ".join(quote(name) for name in key_names(capture.table))
             self._record(run, target, capture.after, f"SELECT {keys} FROM {capture.storage} WHERE rowid > {last}")
         if capture.truncates:
@@ -112,10 +128,19 @@ class PendingChanges:
             self._number = int(self._connection.execute(f"SELECT nextval({sequence})").fetchall()[0][0])
 
     def _record(self, run: Callable[[str], int], target: str, operation: str, query: str) -> None:
-        self._step += 1
         stamp = f"{self._number}, {self._step}, {quote_text(operation)}"
         if run(f"INSERT INTO {target} SELECT {stamp}, k.* FROM ({query}) AS k"):
             self._has_changes = True
+
+    def _capture(self, run: Callable[[str], int], capture: Capture, operation: int, condition: str) -> None:
+        """Capture the rows of a table as they are, which it calls s, in each of its capture instances."""
+        present = {column.column_id: column.name for column in capture.table.stored}
+        for instance in capture.table.captures:
+            shown = [f"s.{quote(present[each])}" if each in present else "NULL" for each in instance.column_ids]
+            stamp = f"{self._number}, {self._step}, {operation}"
+            query = f"SELECT {stamp}, {', '.join(shown)} FROM {capture.storage} AS s WHERE {condition}"
+            if run(f"INSERT INTO {captured_table(capture.database, instance)} {query}"):
+                self._has_captured = True
 
     @contextlib.contextmanager
     def committing(self) -> Iterator[None]:
@@ -136,6 +161,8 @@ class PendingChanges:
                 )
             if self._has_changes or self._truncated:
                 self._connection.execute(f"INSERT INTO {where}.tracked_commits VALUES (?, ?)", [self._number, version])
+            if self._has_captured:
+                draw_lsn(self._connection, self._database.name, self._number)
             yield
 
 

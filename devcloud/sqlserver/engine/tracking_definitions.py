@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from devcloud.sqlserver.engine.capture import key_names
 from devcloud.sqlserver.engine.catalogue import Catalogue, Key, Table
 from devcloud.sqlserver.engine.settings import DatabaseSettings
 from devcloud.sqlserver.engine.table_definitions import TableDefiner
-from devcloud.sqlserver.engine.tracking import changes_table, current_version, key_names
+from devcloud.sqlserver.engine.tracking import changes_table, current_version
 from devcloud.sqlserver.engine.values import quote
 from devcloud.sqlserver.errors import make_error
 from devcloud.sqlserver.tsql.commands import TrackTable

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from devcloud.sqlserver.engine.capture import key_names
 from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, Catalogue, ColumnInfo, Table
 from devcloud.sqlserver.engine.convert import cut_text, pad_text
 from devcloud.sqlserver.engine.library import ERROR_MARK, LIBRARY
 from devcloud.sqlserver.engine.outputs import OutputColumn
 from devcloud.sqlserver.engine.queries import QueryBinder
 from devcloud.sqlserver.engine.scope import CommonBinding, Scope, Source
-from devcloud.sqlserver.engine.tracking import Capture, key_names
+from devcloud.sqlserver.engine.tracking import Capture
 from devcloud.sqlserver.engine.values import Value, make_constant, quote, quote_text
 from devcloud.sqlserver.errors import SqlError, make_error, refuse
 from devcloud.sqlserver.tsql import commands, syntax
@@ -283,8 +284,8 @@ class WriteBinder(QueryBinder):
         return BoundWrite(sql + returning, table, catalogue, "DELETE", columns, capture=capture)
 
     def _capture(self, catalogue: Catalogue, table: Table, after: str | None = None) -> Capture | None:
-        """Return how a write's changes are found, for a tracked table."""
-        if not table.tracked:
+        """Return how a write's changes are found, for a table whose changes are kept."""
+        if not (table.tracked or table.captures):
             return None
         return Capture(catalogue.database, table, self.storage_name(catalogue, table), after=after)
 
@@ -377,6 +378,8 @@ class WriteBinder(QueryBinder):
                 raise make_error(4701, truncate.table[-1]) from None
             raise
         self._check_target(table, "TRUNCATE")
+        if table.captures:
+            raise make_error(4711, table.name)
         capture = self._capture(catalogue, table)
         if capture is not None:
             capture = replace(capture, truncates=True)
