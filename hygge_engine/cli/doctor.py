@@ -225,14 +225,14 @@ def _check_reach(project: Project, entity: Entity) -> list[DoctorCheck]:
         return [failure(name, how, error)]
     if reach is None or entity.watermark is None:
         return []
-    tracks = entity.watermark.change_tracking
+    tracks = entity.watermark.lists_changes
     if tracks:
         name, how = "kept changes", "the versions that the server knows, and the landing state's"
     if verdict := verdict_on(reach, entity.watermark, compares=compares_keys(entity)):
         result: Result = "failed" if verdict.action == "fail" else "warning"
         return [DoctorCheck(name, result, verdict.text, how, verdict.hint, verdict.fault.code)]
     if tracks:
-        found = f"those since the last load are known, up to version {reach.upper.value}"
+        found = f"those since the last load are known, up to {reach.upper.counted_in} {reach.upper.value}"
         return [DoctorCheck(name, "ok", found, how)]
     if reach.left:
         return [DoctorCheck(name, "warning", reach.left, how, LEFT_HINT)]

@@ -124,7 +124,7 @@ def _begins_anew(home: Home, entity: Entity, state: LandingState, opened: OpenLo
     """Whether an open load reads changes of which the source has discarded some, and a reload takes its place. Raises
     ChangesExpired where the settings want none."""
     settings = entity.watermark
-    if settings is None or not settings.change_tracking or opened.mode != "changes" or opened.lower is None:
+    if settings is None or not settings.lists_changes or opened.mode != "changes" or opened.lower is None:
         return False
     gap = missed(home.describe().name, home.high_water(settings.cursor), state)
     return gap is not None and bool(check_kept(gap.text, settings))

@@ -62,7 +62,7 @@ from hygge_engine.letter_case import meant
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.marks import MARK_TYPE
 from hygge_engine.polish.polish import Polish
-from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.project.models.settings import CHANGE_CURSORS, FILE_MODIFIED
 from hygge_engine.row_counts import NOTHING_LANDED
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
@@ -343,7 +343,7 @@ class LoadPlanner:
 
     def _as_difference(self, opened: OpenLoad) -> OpenLoad:
         """A reload that lands what differs, of the whole source."""
-        whole = opened.upper is not None and opened.upper.column != CHANGE_TRACKING
+        whole = opened.upper is not None and opened.upper.column not in CHANGE_CURSORS
         return replace(opened, difference=True, unbounded=whole)
 
     def _refuse_to_drop(self, verdict: Verdict, reach: Reach, why: str) -> None:
@@ -433,10 +433,10 @@ class LoadPlanner:
 
         Of an initial load that has landed rows it is remembered instead: the next increment then reloads, or fails.
         """
-        if opened.upper is None or opened.upper.column != CHANGE_TRACKING:
+        if opened.upper is None or opened.upper.column not in CHANGE_CURSORS:
             return False
         try:
-            high = self._home.high_water(CHANGE_TRACKING)
+            high = self._home.high_water(opened.upper.column)
         except CursorUnusable as error:
             found = error.message.rstrip(".") if error.unkept else ""
         else:
@@ -576,12 +576,13 @@ class LoadPlanner:
 
     @property
     def _tracks_changes(self) -> bool:
-        return self._entity.watermark is not None and self._entity.watermark.change_tracking
+        return self._entity.watermark is not None and self._entity.watermark.lists_changes
 
     def _must_reload(self) -> bool:
         """Whether changes since the last load are no longer known, and the settings ask for a reload then."""
         mark = self._lease.state.watermark
-        known = self._tracks_changes and mark is not None and mark.column == CHANGE_TRACKING and mark.value is not None
+        counts = mark is not None and mark.column in CHANGE_CURSORS and mark.value is not None
+        known = self._tracks_changes and counts
         return self._has_lost or (known and self._has_gap())
 
     def _has_gap(self) -> bool:
@@ -590,7 +591,7 @@ class LoadPlanner:
         settings = self._entity.watermark
         if settings is None or self._has_lost:
             return self._has_lost
-        gap = missed(self.describe().name, self._high_water(CHANGE_TRACKING), self._lease.state)
+        gap = missed(self.describe().name, self._high_water(settings.cursor), self._lease.state)
         if gap is None:
             return False
         if gap.lasts:
@@ -607,7 +608,9 @@ class LoadPlanner:
         except CursorUnusable as error:
             mark = self._lease.state.watermark
             if error.unkept and mark is not None and mark.column == cursor and self._lease.state.has_history:
-                self._lease.note_back(f"changes after version {mark.value} were not kept: {error.message.rstrip('.')}")
+                self._lease.note_back(
+                    f"changes after {mark.counted_in} {mark.value} were not kept: {error.message.rstrip('.')}"
+                )
             raise
 
     def _backfill(self, opened: OpenLoad, cursor: str) -> OpenLoad | None:
@@ -627,8 +630,9 @@ class LoadPlanner:
 
     def _without_watermark(self, opened: OpenLoad, *, merges: bool) -> OpenLoad:
         """An increment of a table that was loaded without a cursor. Raises CursorUnusable where rows would double."""
-        if self._tracks_changes:
-            raise not_tracked()
+        settings = self._entity.watermark
+        if settings is not None and settings.lists_changes:
+            raise not_tracked(settings.account)
         if not merges:
             raise CursorUnusable(
                 "the table has rows but no watermark, and this store would duplicate rows that are read again",
@@ -682,12 +686,12 @@ def keys_of(destination: Destination[Any], entity: Entity, polish: Polish, mode:
     """The key columns that a destination merges by, as they land: the configured ones, else the source's own. Raises
     ConfigurationError where it needs others."""
     source, keys = polish.source, polish.key(destination.key_columns)
-    tracks = entity.watermark is not None and entity.watermark.change_tracking
-    if tracks and polish.inputs_of(keys) != set(source.key):
+    watermark = entity.watermark
+    if watermark is not None and watermark.lists_changes and polish.inputs_of(keys) != set(source.key):
         raise ConfigurationError(
-            f"Change Tracking reports deletes of {source.name} by the primary key "
+            f"{watermark.account} reports deletes of {source.name} by the primary key "
             f"({', '.join(source.key) or 'it has none'}), but the store's key is ({', '.join(keys)})",
-            hint="Remove key_columns from the store, or change_tracking from the watermark.",
+            hint="Remove key_columns from the store, or choose a watermark.column.",
         )
     if destination.merges or destination.needs_key:
         polish.check_identity(keys)

@@ -11,7 +11,7 @@ from hygge_engine.flow.drift import RELOAD_HINT
 from hygge_engine.homes.base import HighWater, Home, ReadWindow
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.project.models.project import Entity, WatermarkSettings
-from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.project.models.settings import CHANGE_CURSORS, CHANGE_TRACKING, FILE_MODIFIED
 from hygge_engine.stores.landing.state import LandingState, OpenLoad
 from hygge_engine.stores.landing.transitions import ended, rolled_forward, taken_over
 from hygge_engine.watermark import Watermark
@@ -58,7 +58,7 @@ def on_expired(found: str, settings: WatermarkSettings) -> Verdict | None:
     if not found:
         return None
     if settings.on_expired == "reload":
-        hint = "Nothing, or load more often than CHANGE_RETENTION."
+        hint = "Nothing, or load more often than changes are kept."
         return Verdict("reload", f"{found}: the table is reloaded", hint, ChangesExpired)
     return Verdict("fail", found, _EXPIRED_HINT, ChangesExpired)
 
@@ -87,7 +87,7 @@ def on_backwards(found: str, settings: WatermarkSettings, *, compares: bool) -> 
 class Reach:
     """``upper`` is the bound of a load. ``ahead`` says, as a clause, which rows lie beyond it; ``back`` how the source
     has fallen behind what was loaded before: rows that came since then would never be read. ``forgotten`` says which
-    changes since then Change Tracking no longer has; ``early`` that the watermark lies ahead of the source's clock, as
+    changes since then the source no longer has; ``early`` that the watermark lies ahead of the source's clock, as
     far as that is allowed; ``left`` that rows which waited beyond the clock do so no more, though their time has not
     come; ``unread`` that rows which came while the source had fallen behind are passed over, as the settings want. All
     are empty where nothing is wrong. ``waits``: there is nothing to read between the last load and ``upper``.
@@ -126,20 +126,20 @@ def look(home: Home, entity: Entity, state: LandingState | None) -> Reach | None
     high = home.high_water(settings.cursor)
     state = taken_over(rolled_forward(state or LandingState()), reloads=False)
     opened = state.open
-    if settings.change_tracking and opened is not None and (gap := missed(home.describe().name, high, state)):
+    if settings.lists_changes and opened is not None and (gap := missed(home.describe().name, high, state)):
         return replace(reach_of(home, high, settings, None), forgotten=gap.text)
     if not _will_have_history(state):
         return reach_of(home, high, settings, None)
-    if opened is not None and (settings.change_tracking or opened.mode == "reload"):
+    if opened is not None and (settings.lists_changes or opened.mode == "reload"):
         state = ended(state)
     mark = state.watermark
     if mark is not None:
         mark.check_cursor(Watermark(settings.cursor, high.type, order=high.order))
     reach = reach_of(home, high, settings, mark)
-    if not settings.change_tracking:
+    if not settings.lists_changes:
         return with_memory(reach, settings, state)
     if mark is None or mark.value is None:
-        raise not_tracked()
+        raise not_tracked(settings.account)
     gap = missed(home.describe().name, high, state)
     return replace(reach, forgotten=gap.text if gap else "")
 
@@ -153,7 +153,7 @@ def _will_have_history(state: LandingState) -> bool:
 
 
 def missed(name: str, high: HighWater, state: LandingState) -> Gap | None:
-    """Which changes of a source that follows Change Tracking the next slice needs and does not find: those of the open
+    """Which changes of a source that lists them the next slice needs and does not find: those of the open
     load, where it reads changes, else those since the last load; None where it finds all, or needs none.
 
     What an earlier load has missed is missed until a reload has ended, whatever versions have been reached since.
@@ -162,7 +162,8 @@ def missed(name: str, high: HighWater, state: LandingState) -> Gap | None:
     if opened is not None:
         if opened.mode != "changes" or opened.lower is None:
             return None
-        mark = replace(mark or Watermark(CHANGE_TRACKING, high.type), value=opened.lower)
+        cursor = opened.upper.column if opened.upper is not None else CHANGE_TRACKING
+        mark = replace(mark or Watermark(cursor, high.type), value=opened.lower)
     if mark is not None and (gap := gap_after(name, high, mark)):
         return gap
     if opened is not None and opened.upper is not None:  # the rest of its changes, too, if this is no copy that lags
@@ -177,13 +178,14 @@ def gap_after(name: str, high: HighWater, mark: Watermark) -> Gap | None:
     of kept changes, some between are not known; where it is of another table, none are."""
     if is_of_another_table(high, mark):
         return Gap(
-            f"{name} is another table now ({high.table}) than the one that was loaded up to version {mark.value} "
-            f"({mark.table})"
+            f"{name} is another table now ({high.table}) than the one that was loaded up to {mark.counted_in} "
+            f"{mark.value} ({mark.table})"
         )
     goes_on = not (mark.since and high.since) or mark.since == high.since
     if goes_on and mark.is_within(high.oldest, high.value):
         return None
-    text = f"{name} was loaded up to version {mark.value}, its changes are known from {high.oldest} to {high.value}"
+    known = f"its changes are known from {high.oldest} to {high.value}"
+    text = f"{name} was loaded up to {mark.counted_in} {mark.value}, {known}"
     if not goes_on:
         text = f"{text}, and were not kept until version {high.since}"
     return Gap(text, lasts=not (high.may_lag and goes_on and not has_expired(high, mark)))
@@ -208,7 +210,7 @@ def lost_since(home: Home, entity: Entity, high: HighWater, state: LandingState)
         return ""
     if (mark.column, mark.type, mark.order) != (settings.cursor, high.type, high.order):
         return ""
-    if settings.change_tracking:
+    if settings.lists_changes:
         gap = gap_after(home.describe().name, high, mark)
         return gap.text if gap is not None and gap.lasts else ""
     if settings.on_backwards == "ignore":
@@ -222,11 +224,11 @@ def lost_since(home: Home, entity: Entity, high: HighWater, state: LandingState)
     return reach.back if reach.lasts else ""
 
 
-def not_tracked() -> CursorUnusable:
-    """The error of a table whose rows have landed by other means than by Change Tracking."""
+def not_tracked(account: str) -> CursorUnusable:
+    """The error of a table whose rows have landed by other means than by an account of changes."""
     return CursorUnusable(
-        "the table has rows that were not loaded by Change Tracking, so that deletes since then are not known",
-        hint=f"{RELOAD_HINT} Later increments use Change Tracking.",
+        f"the table has rows that were not loaded by {account}, so that deletes since then are not known",
+        hint=f"{RELOAD_HINT} Later increments use {account}.",
     )
 
 
@@ -251,7 +253,7 @@ def reach_of(home: Home, high: HighWater, settings: WatermarkSettings, mark: Wat
             f"the watermark, {cursor} {leading[0]}, lies ahead of the source's clock ({high.clock}), within max_ahead: "
             "rows that come until then with the time of their change are not read"
         )
-    if mark is None or mark.value is None or cursor == CHANGE_TRACKING:
+    if mark is None or mark.value is None or cursor in CHANGE_CURSORS:
         return Reach(upper, ahead, early=early)
     if not _is_below(home, found.value, mark):
         return Reach(upper, ahead, early=early, left=_left(home, high, mark))

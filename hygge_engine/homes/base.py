@@ -87,7 +87,7 @@ class ReadWindow:
     Without ``cursor``: all rows. With it: rows with ``lower < cursor <= upper``; ``lower`` None means from the
     beginning, NULL cursors included; ``lower_inclusive`` reads the rows at ``lower`` again. A rowversion's bounds
     come from MIN_ACTIVE_ROWVERSION() and mean ``lower <= cursor < upper``. Values are in the home's own exact text
-    forms. With the cursor `hygge_engine.project.models.settings.CHANGE_TRACKING`: all rows where ``lower`` is None,
+    forms. With one of `hygge_engine.project.models.settings.CHANGE_CURSORS`: all rows where ``lower`` is None,
     else those that changed after ``lower`` and not after ``upper``. With `FILE_MODIFIED` of the same module: the rows
     of the files whose time of last change lies between the bounds, without those at ``lower`` that ``landed`` names,
     and at ``upper`` with those alone that ``known`` names.

@@ -185,7 +185,8 @@ class _Known:
         mark, cursor = state.watermark, entity.watermark.cursor if entity.watermark else ""
         if mark is None or mark.value is None or mark.column != cursor:
             return None
-        return _Candidate(entity, table, state, Asked(entity.home, cursor, mark.value))
+        captured_by = entity.watermark.cdc if entity.watermark else False
+        return _Candidate(entity, table, state, Asked(entity.home, cursor, mark.value, captured_by))
 
     def _of(self, table: FolderTable) -> tuple[dict[str, Entry], dict[str, PathInfo]]:
         key = (identity_of(table.lake.url), table.places.journal)

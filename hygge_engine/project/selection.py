@@ -97,10 +97,10 @@ def _check_backfill(entities: Sequence[Entity]) -> None:
             f"A window can be loaded where increments are: {', '.join(reloaded)} is reloaded as a whole.",
             hint="Leave the window out, or choose run type incremental, or other entities.",
         )
-    tracked = [entity.id for entity in entities if entity.watermark and entity.watermark.change_tracking]
+    tracked = [entity.id for entity in entities if entity.watermark and entity.watermark.lists_changes]
     if tracked:
         raise LoadError(
-            f"Change Tracking has no window that could be read again: {', '.join(tracked)}.",
+            f"Change Tracking and change data capture have no window that could be read again: {', '.join(tracked)}.",
             hint="Choose other entities, or replace what has landed of these: run type full_drop.",
         )
     doubled = [entity.id for entity in entities if not entity.store.upserts()]

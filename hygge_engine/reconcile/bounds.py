@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hygge_engine.homes.base import Home, ReadWindow
-from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.project.models.settings import CHANGE_CURSORS, FILE_MODIFIED
 from hygge_engine.stores.landing.state import LandingState
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ class Bound:
     @property
     def tracks_changes(self) -> bool:
         """Whether the unmoved rows are all rows, those that have changed since included."""
-        return self.moving is not None and self.moving.cursor == CHANGE_TRACKING
+        return self.moving is not None and self.moving.cursor in CHANGE_CURSORS
 
     def moved(self, home: Home) -> ReadWindow | None:
         """`moving` as of now. To be asked once the unmoved rows have been read: what changed before is in it."""
-        if self.moving is None or not self.tracks_changes:
+        if self.moving is None or self.moving.cursor is None or not self.tracks_changes:
             return self.moving
-        return ReadWindow(CHANGE_TRACKING, self.moving.lower, home.high_water(CHANGE_TRACKING).value)
+        cursor = self.moving.cursor
+        return ReadWindow(cursor, self.moving.lower, home.high_water(cursor).value)
 
 
 EVERYTHING = Bound("all rows, as they are now", ReadWindow())
@@ -45,12 +46,12 @@ def bound_of(home: Home, entity: Entity, state: LandingState) -> Bound:
     mark, settings = state.watermark, entity.watermark
     if settings is None or mark is None or mark.value is None or mark.column != settings.cursor:
         return EVERYTHING
-    if mark.column == CHANGE_TRACKING:
-        known = home.high_water(CHANGE_TRACKING)
+    if mark.column in CHANGE_CURSORS:
+        known = home.high_water(mark.column)
         if not mark.is_within(known.oldest, known.value):
             return EVERYTHING
-        text = f"rows that have not changed since version {mark.value}"
-        return Bound(text, ReadWindow(), ReadWindow(CHANGE_TRACKING, mark.value))
+        text = f"rows that have not changed since {mark.counted_in} {mark.value}"
+        return Bound(text, ReadWindow(), ReadWindow(mark.column, mark.value))
     if mark.column == FILE_MODIFIED:
         # Of files changed at exactly this time the watermark knows those that have landed.
         return Bound(

@@ -67,6 +67,8 @@ class Watermark:
         table = entry.pop("table")
         if self.type == "version":
             entry["clock"] = table  # of which versions have none, so that earlier versions of the engine leave it alone
+        elif table:
+            entry["table"] = table
         return entry
 
     @classmethod
@@ -81,6 +83,11 @@ class Watermark:
     def repeats(self) -> bool:
         """Whether rows may appear later with a value that has been reached."""
         return self.type not in _UNIQUE
+
+    @property
+    def counted_in(self) -> str:
+        """What a source counts by that lists its changes, for people."""
+        return "version" if self.type == "version" else "LSN"
 
     def recognises(self, columns: Sequence[str]) -> bool:
         """Whether every row at exactly ``value`` is known, so that a new one, of a source with these columns, is

@@ -53,7 +53,9 @@ def security_id(client_id: str) -> str:
         raise argparse.ArgumentTypeError(f"{client_id!r} is not a GUID") from None
 
 
-def statements(name: str, sid: str | None, securables: list[str], change_tracking: bool) -> list[str]:
+def statements(
+    name: str, sid: str | None, securables: list[str], change_tracking: bool, capture_roles: list[str]
+) -> list[str]:
     """The batch, one statement after the other."""
     user = quote_name(name)
     # With the SID the server needs no right to read the directory; without it, it looks the name up there.
@@ -71,6 +73,9 @@ def statements(name: str, sid: str | None, securables: list[str], change_trackin
     lines += [f"GRANT SELECT ON {securable} TO {user};" for securable in securables]
     if change_tracking:
         lines += [f"GRANT VIEW CHANGE TRACKING ON {securable} TO {user};" for securable in securables]
+    for role in capture_roles:
+        missing = f"IF IS_ROLEMEMBER({quote_text(role)}, {quote_text(name)}) = 0"
+        lines += [missing, f"    ALTER ROLE {quote_name(role)} ADD MEMBER {user};"]
     return lines
 
 
@@ -93,10 +98,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--change-tracking", action="store_true", help="also let it read the Change Tracking of what it may read"
     )
+    parser.add_argument(
+        "--capture-role",
+        action="append",
+        default=[],
+        help="also make it a member of this role, which gates change data capture; may be repeated",
+    )
     given = parser.parse_args(arguments)
     if not given.schema and not given.table:
         parser.error("say what it may read: --schema or --table")
-    lines = statements(given.identity_name, given.client_id, given.schema + given.table, given.change_tracking)
+    securables = given.schema + given.table
+    lines = statements(given.identity_name, given.client_id, securables, given.change_tracking, given.capture_role)
     print("\n".join([*lines, "GO"]))
     return 0
 

@@ -232,9 +232,13 @@ IDENTITY = ["--identity-name", "id-shop", "--client-id", "11223344-5566-7788-99a
 
 
 def test_the_user_may_read_what_it_is_told_and_no_more() -> None:
-    done = run("sql_user", *IDENTITY, "--table", "sales.orders", "--schema", "ref", "--change-tracking")
+    wanted = ["--table", "sales.orders", "--schema", "ref", "--change-tracking", "--capture-role", "of changes"]
+    done = run("sql_user", *IDENTITY, *wanted)
 
     assert done.returncode == 0, done.stderr
+    assert (
+        "IS_ROLEMEMBER(N'of changes', N'id-shop') = 0\n    ALTER ROLE [of changes] ADD MEMBER [id-shop];" in done.stdout
+    )
     granted = re.findall(r"GRANT (.+) TO \[id-shop\];", done.stdout)
     assert granted == [
         "SELECT ON SCHEMA::[ref]",

@@ -99,7 +99,9 @@ class Instance:
             settings = load_settings(connection, name)
             prepare_tracking(connection, name)
             connection.close()
-            database = Database(name, len(self.databases) + (1 if name == "master" else 4), settings)
+            # Those before 5 are of system databases, and no two have one, also where others were dropped.
+            number = max((each.number for each in self.databases.values()), default=0)
+            database = Database(name, 1 if name == "master" else max(4, number) + 1, settings)
             self.databases[name.lower()] = database
             return database
 

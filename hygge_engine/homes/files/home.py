@@ -46,7 +46,7 @@ from hygge_engine.lake.local import LocalLake
 from hygge_engine.letter_case import columns_meant, meant
 from hygge_engine.masking import mask_quoted
 from hygge_engine.panics import panics_as
-from hygge_engine.project.models.settings import CHANGE_TRACKING, FILE_MODIFIED
+from hygge_engine.project.models.settings import CHANGE_CURSORS, FILE_MODIFIED
 from hygge_engine.project.telling.problems import suggest, suggest_each
 from hygge_engine.watermark import CursorType
 
@@ -147,7 +147,7 @@ class FilesHome:
 
     def high_water(self, cursor: str) -> HighWater:
         """Fix the upper bound of an incremental read. Raises CursorUnusable, HomeNotFound for an unknown column."""
-        if cursor == CHANGE_TRACKING:
+        if cursor in CHANGE_CURSORS:
             return self._no_change_tracking()
         if cursor == FILE_MODIFIED:
             return self._newest_files()
@@ -402,7 +402,7 @@ class FilesHome:
         return found[0]
 
     def _no_change_tracking(self) -> HighWater:
-        raise HomeError("Files have no Change Tracking.", hint="Use watermark.column or watermark.file_modified.")
+        raise HomeError("Files have no account of changes.", hint="Use watermark.column or watermark.file_modified.")
 
     @contextmanager
     def _reading(self, file: SourceFile | None = None) -> Iterator[None]:

@@ -10,6 +10,7 @@ from functools import partial
 from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
 from hygge_engine.homes.mssql.access import check_select
+from hygge_engine.homes.mssql.capture import START_JOB, captured_columns, look_at_captured, lsn_text
 from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
 from hygge_engine.homes.mssql.sessions import check_responds, open_session
@@ -38,6 +39,13 @@ _SNAPSHOT = """\
 SELECT snapshot_isolation_state_desc, is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()"""
 _TRACKING = """\
 SELECT retention_period, retention_period_units_desc FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
+
+# The scans of the log that the server remembers; number 0 sums them up.
+_LOG_SCANS = """\
+SELECT TOP (1) CONVERT(nvarchar(19), start_time, 126), latency, error_count FROM sys.dm_cdc_log_scan_sessions \
+WHERE session_id <> 0 ORDER BY session_id DESC"""
+
+CAPTURE_HOW = "sys.sp_cdc_help_change_data_capture"
 
 
 def check_connection(connection: MssqlConnection) -> tuple[list[DoctorCheck], Session | None]:
@@ -101,14 +109,19 @@ def _check_source(
     strangers = [name for name in key_columns if _find(source, name) is None]
     checks += [_no_column("store.key_columns", source, name, how) for name in strangers]
     tracks = watermark is not None and watermark.change_tracking
+    captured_by = watermark.cdc if watermark is not None else False
     if watermark is not None:
         checks += _check_spellings(source, key_columns or settings.key or source.key, fold)
-    if watermark is not None and not tracks:
+    if watermark is not None and watermark.names_column:
         checks.append(_check_watermark(session, source, watermark.column, lag=watermark.lag > 0))
     checks.append(_check_rows(source))
     if settings.consistency == "snapshot":
         checks.append(attempt("consistency", "sys.databases", lambda: _check_consistency(session)))
-    if settings.table:
+    if captured_by:
+        named = captured_by if isinstance(captured_by, str) else ""
+        checks.append(attempt("change data capture", CAPTURE_HOW, partial(_check_captured, session, source, named)))
+        checks.append(attempt("capture job", "sys.dm_cdc_log_scan_sessions", partial(_check_capture_job, session)))
+    if settings.table and not captured_by:
         look = partial(_check_table_tracking, session, source, needed=tracks)
         checks.append(attempt("change tracking", "ask the server", look))
     return checks
@@ -311,6 +324,36 @@ def _check_table_tracking(session: Session, source: SourceObject, *, needed: boo
     if not needed:
         return DoctorCheck("change tracking", "ok", text, how)
     return DoctorCheck("change tracking", "failed", text, how, f"{remedy} Or choose a watermark.column.")
+
+
+def _check_captured(session: Session, source: SourceObject, named: str) -> DoctorCheck:
+    """By which instance a table is captured, since when, and what of it is not. Raises CursorUnusable."""
+    captured = look_at_captured(session, source, named)
+    _, told = captured_columns(session, source, captured)
+    first, *others = captured.instances
+    since = f"changes are kept since LSN {lsn_text(captured.oldest)}, known up to {lsn_text(captured.newest)}"
+    parts = [f"by {first.name}" + (f", before it by {others[0].name}" if others else ""), since]
+    parts += [f"gated by the role {each.role}" for each in captured.instances if each.role]
+    if told:
+        remedy = "Enable a second capture instance with these columns; loads go over to it by themselves."
+        return DoctorCheck("change data capture", "warning", "; ".join([*parts, *told]), CAPTURE_HOW, remedy)
+    return DoctorCheck("change data capture", "ok", "; ".join(parts), CAPTURE_HOW)
+
+
+def _check_capture_job(session: Session) -> DoctorCheck:
+    """When the log was read last, and how far behind that was (learn.microsoft.com, "sys.dm_cdc_log_scan_sessions")."""
+    name, how = "capture job", "sys.dm_cdc_log_scan_sessions"
+    found = _ask(session, _LOG_SCANS)
+    if found is None:
+        return DoctorCheck(name, "unknown", f"{NOT_AVAILABLE}, or the login lacks VIEW DATABASE STATE", how)
+    if not found:
+        text = "no scan of the log is known since the server started, so that no changes are captured"
+        return DoctorCheck(name, "warning", text, how, START_JOB)
+    began, latency, errors = found[0]
+    text = f"the last scan of the log began {began}, {latency} s behind"
+    if errors:
+        return DoctorCheck(name, "warning", f"{text}, with errors: see sys.dm_cdc_errors", how, START_JOB)
+    return DoctorCheck(name, "ok", text, how)
 
 
 def _ask(session: Session, sql: str, *parameters: str) -> list[tuple[object, ...]] | None:

@@ -23,6 +23,13 @@ from hygge_engine.homes.base import Batch, Column, HighWater, KeyCost, Position,
 from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
+from hygge_engine.homes.mssql.capture import (
+    Captured,
+    captured_columns,
+    captured_source,
+    look_at_captured,
+    lsn_text,
+)
 from hygge_engine.homes.mssql.catalogue import SourceObject, covering_index, describe_source
 from hygge_engine.homes.mssql.convert import convert
 from hygge_engine.homes.mssql.dividing import Division
@@ -60,7 +67,7 @@ from hygge_engine.homes.mssql.types import SourceColumn, arrow_type, cursor_type
 from hygge_engine.homes.mssql.values import Parameter, parameter, to_text
 from hygge_engine.hosts import identity_of
 from hygge_engine.letter_case import columns_meant
-from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_CURSORS, CHANGE_DATA_CAPTURE, CHANGE_TRACKING
 from hygge_engine.project.telling.problems import suggest
 from hygge_engine.watermark import CursorType
 from hygge_engine.watermark.bounds import shown
@@ -94,15 +101,18 @@ class MssqlHome:
         settings: MssqlHomeSettings,
         described: SourceObject | None = None,
         throttle: Throttle | None = None,
+        captured_by: bool | str = False,
     ) -> None:
         """``described``: what another home has found the source to be, which is not queried again then; ``throttle``:
-        its own."""
+        its own. ``captured_by``: the capture instance whose columns alone count, True for any."""
         self._connection = connection
         self._settings = settings
         self._session: Session | None = None
         self._bounded: Session | None = None  # the one that an upper bound was read by
         self._source = described
         self._tracked = ""  # which table's versions it was first asked for
+        self._captured_by = captured_by
+        self._omissions: tuple[str, ...] = ()
         if throttle is None and settings.throttle == "auto":
             throttle = Throttle(paces.of(identity_of(f"{connection.address}/{connection.database}")))
         self._throttle = throttle
@@ -152,6 +162,7 @@ class MssqlHome:
             source.key,
             source.approximate_rows,
             key_is_declared=is_declared,
+            omissions=self._omissions,
             stands_for=source.stands_for,
         )
 
@@ -169,6 +180,16 @@ class MssqlHome:
             high = self._versions()
             self._tracked = self._tracked or high.table
             return high
+        if cursor == CHANGE_DATA_CAPTURE:
+            captured = self._captured()
+            self._tracked = self._tracked or captured.table
+            return HighWater(
+                lsn_text(captured.newest),
+                "binary",
+                oldest=lsn_text(captured.oldest),
+                table=captured.table,
+                may_lag=self._connection.application_intent != "read_write" and self._is_read_only(),
+            )
         column = self._column(cursor)
         kind = cursor_type(column)
         nulls = self._count(f"{quote(column.name)} IS NULL") if column.nullable else 0
@@ -234,6 +255,8 @@ class MssqlHome:
 
     def cursor_type(self, cursor: str) -> CursorType:
         """The type of a watermark, by the catalogue alone. Raises CursorUnusable, HomeNotFound."""
+        if cursor == CHANGE_DATA_CAPTURE:
+            return "binary"
         return "version" if cursor == CHANGE_TRACKING else cursor_type(self._column(cursor))
 
     def bound(self, cursor: str, text: str, *, upper: bool) -> str:
@@ -279,13 +302,13 @@ class MssqlHome:
         all, or the server gives no bounds. Raises KeyUnusable, and HomeUnavailable."""
         source, settings = self._described(), self._settings
         range_rows = settings.range_rows if parts is None else 0
-        is_of_changes = window.cursor == CHANGE_TRACKING and window.lower is not None
+        is_of_changes = window.cursor in CHANGE_CURSORS and window.lower is not None
         alone = settings.consistency == "snapshot" or settings.max_rows_per_second is not None
         if not source.key or is_of_changes or alone or (parts is None and not range_rows):
             return []
         self._check_identity(window)
         condition, parameters = "", list[Parameter]()
-        if window.cursor is not None and window.cursor != CHANGE_TRACKING:
+        if window.cursor is not None and window.cursor not in CHANGE_CURSORS:
             condition, parameters = window_condition(self._column(window.cursor), window)
         most = RANGES_AT_MOST if parts is None else min(parts, RANGES_AT_MOST)
         ranges = self._division(condition, parameters).ranges(most, range_rows)
@@ -317,9 +340,10 @@ class MssqlHome:
             self._check_identity(window)
         ranges = self._ranges(window, after)
         readers = min(self._settings.readers or 1, len(ranges))
-        if window.cursor == CHANGE_TRACKING and window.lower is not None:
+        if window.cursor in CHANGE_CURSORS and window.lower is not None:
             lower, upper = window.lower, window.upper or window.lower
-            yield from self._patiently(ranges[0], lambda left: self._read_changes(lower, upper, left))
+            read = self._read_captured if window.cursor == CHANGE_DATA_CAPTURE else self._read_changes
+            yield from self._patiently(ranges[0], lambda left: read(lower, upper, left))
         elif len(ranges) == 1 and ranges[0].to is None:
             yield from self.read_range(window, ranges[0])
         elif len(ranges) == 1:
@@ -419,7 +443,7 @@ class MssqlHome:
     def _read_range(self, window: ReadWindow, range_: KeyRange) -> Generator[Batch]:
         source = self._described()
         cursor = None
-        if window.cursor is not None and window.cursor != CHANGE_TRACKING:
+        if window.cursor is not None and window.cursor not in CHANGE_CURSORS:
             cursor = self._column(window.cursor)
             cursor_type(cursor)
             self._check_reached(cursor, window)
@@ -448,6 +472,30 @@ class MssqlHome:
             yield batch
             del fetched, batch
         self._check_versions(lower, upper)
+
+    def _read_captured(self, lower: str, upper: str, range_: KeyRange) -> Generator[Batch]:
+        """The net changes after one LSN up to another, whatever is captured meanwhile.
+
+        The server may clean up while it is being read, and then refuses or returns less: see `_read_changes`.
+        """
+        source = self._described()
+        parts = self._check_captured(lower, upper).parts(int(lower, 16), int(upper, 16))
+        if not parts:
+            return
+        columns = (OPERATION, *source.columns)
+        schema = pa.schema([pa.field(OPERATION.name, pa.string()), *self.describe().schema])
+        changes, bounds = captured_source(parts, source.columns, source.key)
+        statement = read_statement(self._selection(changes, columns, *bounds), ReadWindow(), None, range_)
+        try:
+            for fetched, position in self._fetch(statement, columns, schema):
+                batch = changes_in(fetched, position)
+                yield batch
+                del fetched, batch
+        except HomeError as error:
+            if not error.transient:
+                self._check_captured(lower, upper)
+            raise
+        self._check_captured(lower, upper)
 
     def _fetch(
         self, statement: Statement, columns: Sequence[SourceColumn], schema: pa.Schema
@@ -487,7 +535,7 @@ class MssqlHome:
 
         One question to the server, and only for columns that were declared to be a key.
         """
-        if window.cursor == CHANGE_TRACKING and window.lower is not None:
+        if window.cursor in CHANGE_CURSORS and window.lower is not None:
             return  # by the table's own primary key
         source = self._described()
         named = [self._column(name) for name in dict.fromkeys([*source.key, *window.identified_by])]
@@ -497,7 +545,7 @@ class MssqlHome:
         counts = ", ".join(f"SUM(CASE WHEN {quote(column.name)} IS NULL THEN 1 ELSE 0 END)" for column in nullable)
         condition = ""
         parameters: list[Parameter] = []
-        if window.cursor is not None and window.cursor != CHANGE_TRACKING:
+        if window.cursor is not None and window.cursor not in CHANGE_CURSORS:
             condition, parameters = window_condition(self._column(window.cursor), window)
         found = self._ask(select(counts, source.sql, condition), *parameters)[0]
         doing = f"Counting the rows of {source.name} that have no key"
@@ -556,6 +604,45 @@ class MssqlHome:
         lags = self._connection.application_intent != "read_write" and self._is_read_only()
         since, table = self._tracked_since(source.tracked)
         return HighWater(str(current), "version", oldest=str(oldest), since=since, table=table, may_lag=lags)
+
+    def _captured(self) -> Captured:
+        """What change data capture keeps of the table. Raises CursorUnusable where it is off or may not be seen."""
+        return self._captured_of(self._described())
+
+    def _captured_of(self, source: SourceObject) -> Captured:
+        if not self._settings.table or self._settings.key:
+            reason = "Change data capture keeps the changes of a table by its own key alone."
+            raise CursorUnusable(reason, hint="Remove query and key from home.")
+        if not source.tracked:
+            raise CursorUnusable(
+                f"{source.name} stands for a table of another database, whose captured changes this one cannot query.",
+                hint="Read the table itself, over a connection to its database.",
+            )
+        named = self._captured_by if isinstance(self._captured_by, str) else ""
+        return look_at_captured(self._open(), source, named)
+
+    def _check_captured(self, lower: str, upper: str) -> Captured:
+        """As `_check_versions`: a transient error where changes between two LSNs are lost."""
+        found, name = self._captured(), self._described().name
+        if self._tracked and found.table and found.table != self._tracked:
+            raise HomeUnavailable(f"{name} became another table while its changes were read.")
+        if found.oldest > int(lower, 16):
+            raise HomeUnavailable(f"{name}: the changes since LSN {lower} were cleaned up while they were read.")
+        if found.newest < int(upper, 16):
+            raise HomeUnavailable(
+                f"{name} is captured up to LSN {lsn_text(found.newest)}, and its changes are to be read up to {upper}: "
+                "it was restored, or this copy of it is behind."
+            )
+        return found
+
+    def _as_captured(self, source: SourceObject) -> SourceObject:
+        """The source with those of its columns alone whose changes are known; as it is, where none are."""
+        try:
+            captured = self._captured_of(source)
+        except CursorUnusable:
+            return source
+        kept, self._omissions = captured_columns(self._open(), source, captured)
+        return replace(source, columns=kept)
 
     def _tracked_since(self, table: str) -> tuple[str, str]:
         """From which version on changes have been kept without a break, and of which table; each of them empty from a
@@ -649,6 +736,8 @@ class MssqlHome:
             if self._settings.key:
                 key = tuple(self._column(name).name for name in self._settings.key)
                 self._source = replace(source, key=key)
+            if self._captured_by:
+                self._source = source = self._as_captured(self._source)
             if self._settings.consistency == "snapshot":
                 self._choose_driver()  # before anything is read: a snapshot is its connection's own
         return self._source

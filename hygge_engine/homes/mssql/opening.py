@@ -21,7 +21,7 @@ def open_home(settings: MssqlHomeSettings, project: Project, entity: Entity) -> 
     connection = project.connections[settings.connection]
     if not isinstance(connection, MssqlConnection):
         raise ConfigurationError(f"the connection '{settings.connection}' of {entity.id} is not of type mssql")
-    return MssqlHome(connection, settings)
+    return MssqlHome(connection, settings, captured_by=entity.watermark.cdc if entity.watermark else False)
 
 
 def rows_of_many(connection: ConnectionSettings, settings: Mapping[str, MssqlHomeSettings]) -> dict[str, int]:

@@ -15,8 +15,17 @@ from functools import partial
 from itertools import batched
 from typing import Any
 
-from hygge_engine.errors import HomeError, HomeUnavailable
+from hygge_engine.errors import CursorUnusable, HomeError, HomeUnavailable
 from hygge_engine.homes.base import HighWater, ReadWindow
+from hygge_engine.homes.mssql.capture import (
+    ALL_INSTANCES,
+    STATUS_OF_MANY,
+    Captured,
+    instances_of,
+    lsn_number,
+    lsn_text,
+    readable,
+)
 from hygge_engine.homes.mssql.catalogue import SourceObject
 from hygge_engine.homes.mssql.catalogue_of_many import TABLES_AT_ONCE as CATALOGUE_AT_ONCE
 from hygge_engine.homes.mssql.catalogue_of_many import Described, describe_tables
@@ -29,7 +38,7 @@ from hygge_engine.homes.mssql.tracking import BEGAN_OF_MANY, table_text
 from hygge_engine.homes.mssql.types import SourceColumn, cursor_type, exact_text
 from hygge_engine.homes.mssql.values import Parameter, to_text
 from hygge_engine.letter_case import meant
-from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_DATA_CAPTURE, CHANGE_TRACKING
 from hygge_engine.watermark import CursorType
 from hygge_engine.watermark.values import order_of
 
@@ -38,6 +47,9 @@ _log = logging.getLogger(__name__)
 # Tables whose rows, and whose versions, one statement is about.
 TABLES_AT_ONCE = 180
 TRACKED_AT_ONCE = 400
+
+# Capture instances of a database that are looked at; of one with more, nothing is known of the rest.
+MOST_INSTANCES = 20_000
 
 # Rows that are looked through where no index begins with the watermark's column: a moment for the server.
 SCANNED_ROWS = 20_000
@@ -77,6 +89,7 @@ class Asked:
     settings: MssqlHomeSettings
     cursor: str
     reached: str
+    captured_by: bool | str = False
 
 
 class NotSurveyed(Exception):
@@ -187,6 +200,7 @@ class _Survey:
         names = {name: parse_table_name(asked.settings.table or "") for name, asked in tables.items()}
         described = describe_tables(self._ask, set(names.values()))
         tracked: list[_Table] = []
+        captured: list[_Table] = []
         versioned: list[tuple[_Table, SourceColumn]] = []
         ordered: defaultdict[str, list[tuple[_Table, SourceColumn]]] = defaultdict(list)
         for name, asked in tables.items():
@@ -195,6 +209,8 @@ class _Survey:
             table = _Table(name, asked, described[names[name]])
             if asked.cursor == CHANGE_TRACKING:
                 tracked.append(table)
+            elif asked.cursor == CHANGE_DATA_CAPTURE:
+                captured.append(table)
             elif column := table.column():
                 if column.base_type == "rowversion":
                     versioned.append((table, column))
@@ -205,6 +221,7 @@ class _Survey:
             parts += [partial(self._of_order, some) for some in batched(group, TABLES_AT_ONCE, strict=False)]
         parts += [partial(self._of_rowversions, versioned)] if versioned else []
         parts += [partial(self._of_changes, tracked)] if tracked else []
+        parts += [partial(self._of_captured, captured)] if captured else []
         for part in parts:
             try:
                 for table, high in part():
@@ -254,6 +271,32 @@ class _Survey:
             if table.name in unchanged and table.described.id in versions
             for oldest, since, which in [versions[table.described.id]]
         ]
+
+    def _of_captured(self, tables: Sequence[_Table]) -> list[tuple[_Table, HighWater]]:
+        """Of captured tables in a database whose log has shown no captured change since. Of others it is not known,
+        for what has changed may be another table, and to find out costs as much as to read it. One that has columns
+        which are not captured is left to an activity, too."""
+        ids = ", ".join(str(table.described.id) for table in tables)
+        status = {
+            whole(row[2], _DOING): (lsn_number(row[0]), table_text(row[2], row[3]), row[1])
+            for row in self._ask(STATUS_OF_MANY.format(created=exact_text("t.create_date"), ids=ids), len(tables) + 1)
+        }
+        found = instances_of(self._ask(ALL_INSTANCES, MOST_INSTANCES))
+        known = []
+        for table in tables:
+            source, number = table.described.source, table.described.id
+            reached, which, computed = status.get(number, (None, "", None))
+            named = table.asked.captured_by if isinstance(table.asked.captured_by, str) else ""
+            try:
+                instances = readable(source.name, found.get(number, []), reached, source.key, named)
+            except CursorUnusable:
+                continue
+            kept = Captured(reached or 0, which, instances)
+            all_there = {column.name for column in source.columns} <= set(instances[0].columns) and not computed
+            if all_there and lsn_text(kept.newest) == table.asked.reached:
+                high = HighWater(table.asked.reached, "binary", oldest=lsn_text(kept.oldest), table=which)
+                known.append((table, high))
+        return known
 
     def _largest(self, tables: Sequence[tuple[_Table, SourceColumn]]) -> dict[str, tuple[str, int]]:
         """The largest value of each table that has one, and how many rows have it."""

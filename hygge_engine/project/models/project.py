@@ -18,6 +18,7 @@ from hygge_engine.project.models.expectations import ExpectationsSettings
 from hygge_engine.project.models.polish import PolishSettings
 from hygge_engine.project.models.schedule import check_schedule
 from hygge_engine.project.models.settings import (
+    CHANGE_DATA_CAPTURE,
     CHANGE_TRACKING,
     FILE_MODIFIED,
     HISTORY_SUFFIX,
@@ -134,7 +135,8 @@ class WatermarkSettings(Settings):
     again before the last watermark, for rows that were committed late.
 
     With ``change_tracking: true`` the source itself lists what was inserted, updated and deleted; ``column`` and
-    ``lag`` do not count then. ``on_expired`` says what to do when the source no longer keeps all changes since the last
+    ``lag`` do not count then. ``cdc`` does the same by change data capture: ``true``, or the name of the one capture
+    instance that counts. ``on_expired`` says what to do when the source no longer keeps all changes since the last
     load: ``fail``, or ``reload`` the table.
 
     ``on_backwards`` says what to do when the source's newest value is below what was loaded before: ``fail``,
@@ -149,6 +151,7 @@ class WatermarkSettings(Settings):
     primary_key: str | None = None
     lag: Duration = 0.0
     change_tracking: bool = False
+    cdc: bool | Annotated[str, Field(min_length=1, max_length=100)] = False
     on_expired: Literal["fail", "reload"] = "fail"
     file_modified: bool = False
     on_backwards: Literal["fail", "reload", "ignore"] = "fail"
@@ -159,22 +162,34 @@ class WatermarkSettings(Settings):
         """What a home is asked for."""
         if self.file_modified:
             return FILE_MODIFIED
+        if self.cdc:
+            return CHANGE_DATA_CAPTURE
         return CHANGE_TRACKING if self.change_tracking else self.column
+
+    @property
+    def lists_changes(self) -> bool:
+        """Whether the source lists what has changed, instead of values that are compared."""
+        return self.change_tracking or bool(self.cdc)
+
+    @property
+    def account(self) -> str:
+        """What lists the changes, for people."""
+        return "Change data capture" if self.cdc else "Change Tracking"
 
     @property
     def names_column(self) -> bool:
         """Whether ``column`` is what counts."""
-        return not (self.change_tracking or self.file_modified)
+        return not (self.lists_changes or self.file_modified)
 
     @property
     def lag_seconds(self) -> float:
         """How far before the last watermark reading begins again."""
-        return 0.0 if self.change_tracking else self.lag
+        return 0.0 if self.lists_changes else self.lag
 
     @model_validator(mode="after")
     def _knows_what_is_new(self) -> Self:
         if not self.column and self.names_column:
-            raise ValueError("expected `column`, or `change_tracking: true`, or `file_modified: true`")
+            raise ValueError("expected `column`, or `change_tracking: true`, `cdc: true` or `file_modified: true`")
         if self.column and self.file_modified:
             raise ValueError(
                 "expected one of `file_modified` and `column`: rows are new by their file or by a value "
@@ -184,6 +199,9 @@ class WatermarkSettings(Settings):
             raise ValueError(
                 "expected one of `change_tracking` and `file_modified`: a table has the one, files the other"
             )
+        if self.cdc and (self.change_tracking or self.file_modified):
+            other = "change_tracking" if self.change_tracking else "file_modified"
+            raise ValueError(f"expected one of `cdc` and `{other}`: a load follows one account of changes")
         return self
 
 

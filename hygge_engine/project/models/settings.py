@@ -122,6 +122,12 @@ class Surroundings:
 # the name that SQL Server's Change Tracking gives it.
 CHANGE_TRACKING = "SYS_CHANGE_VERSION"
 
+# The same of what SQL Server's change data capture keeps: the name of its column.
+CHANGE_DATA_CAPTURE = "__$start_lsn"
+
+# The cursors of homes that list what has changed.
+CHANGE_CURSORS = frozenset({CHANGE_TRACKING, CHANGE_DATA_CAPTURE})
+
 # The cursor of a home of files that counts the time of a file's last change instead of a column: Spark's name for it.
 FILE_MODIFIED = "_metadata.file_modification_time"
 
@@ -159,7 +165,8 @@ class HomeSettings(Settings):
         return "home"
 
     def tracks_changes(self) -> bool:
-        """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` applies."""
+        """Whether it can list what has changed, deletes included, so that ``watermark.change_tracking`` and
+        ``watermark.cdc`` apply."""
         return False
 
     def cannot_list_keys(self, surroundings: Surroundings) -> str:
@@ -231,7 +238,8 @@ class StoreSettings(Settings):
         return "/".join(parts if "table_name" in type(self).model_fields else [*parts, entity])
 
     def deletes(self) -> bool:
-        """Whether a row can be deleted by its key, as ``watermark.change_tracking`` requires."""
+        """Whether a row can be deleted by its key, as ``watermark.change_tracking`` and ``watermark.cdc``
+        require."""
         return False
 
     def marks(self) -> bool:

@@ -82,7 +82,7 @@ class CrossSectionRules:
             self._check_watermark(entity, item, inherited, store)
             if entity.watermark and entity.watermark.lag_seconds and watermark is not None:
                 self._check_lag(entity, watermark)
-        if entity.watermark and entity.watermark.change_tracking and watermark is not None:
+        if entity.watermark and entity.watermark.lists_changes and watermark is not None:
             self._check_change_tracking(entity, watermark)
         if entity.watermark and entity.watermark.file_modified and watermark is not None:
             self._check_file_modified(entity, watermark)
@@ -273,11 +273,13 @@ class CrossSectionRules:
         )
 
     def _check_change_tracking(self, entity: Entity, watermark: MappingNode) -> None:
-        place: Node = watermark.get("change_tracking") or watermark
+        settings = entity.watermark
+        account = settings.account if settings is not None else ""
+        place: Node = watermark.get("cdc" if settings is not None and settings.cdc else "change_tracking") or watermark
         if not entity.home.tracks_changes():
             message, expected = "this home does not list its changes", "a table of SQL Server, or `watermark.column`"
         elif not entity.store.deletes():
-            message = "Change Tracking lists deleted rows, and this store cannot take rows away"
+            message = f"{account} lists deleted rows, and this store cannot take rows away"
             expected = "a store that can, or `watermark.column`"
         else:
             return
@@ -324,8 +326,8 @@ class CrossSectionRules:
         self._problems.add(place.problem(message, expected=expected, hint=hint))
 
     def _check_deletes(self, entity: Entity, item: EntityTree, inherited: MappingNode) -> None:
-        if entity.watermark is not None and entity.watermark.change_tracking:
-            why = "Change Tracking lists deleted rows by itself"
+        if entity.watermark is not None and entity.watermark.lists_changes:
+            why = f"{entity.watermark.account} lists deleted rows by itself"
         elif not entity.store.compares():
             why = "this store does not replace and delete rows by key"
         else:
