@@ -19,6 +19,10 @@ from hygge_engine.stores.landing.state import StagedFile
 # statistics to pay, small enough that a reader and this writer hold only a fraction of the memory budget.
 GATHERED_BYTES = 32 * 1024 * 1024
 
+# What all writers of a process gather together: as much as two of them alone. With more of them, each encodes sooner:
+# an instance reads several tables, or ranges of one, at the same time.
+SHARED_BYTES = 2 * GATHERED_BYTES
+
 # Encoded bytes after which a file is closed and the next begun. No limit is documented for a landing zone; files of
 # this size keep a killed slice's loss and the replicator's memory small.
 FILE_BYTES = 256 * 1024 * 1024
@@ -48,6 +52,25 @@ class Encoder(Protocol):
 Format = Callable[[StagingWriter, pa.Schema], Encoder]
 
 
+class _Budget:
+    """What all open writers of this process would gather, in bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._taken += size
+
+    def share(self, wanted: int) -> int:
+        """What a writer that would gather ``wanted`` bytes may gather beside the others."""
+        return wanted * SHARED_BYTES // max(SHARED_BYTES, self._taken)
+
+
+_budget = _Budget()
+
+
 class StagedFiles:
     """Writes batches of one schema into as many staged files as they need; a `RowWriter`."""
 
@@ -73,6 +96,8 @@ class StagedFiles:
         self._done: list[StagedFile] = []
         self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(maxsize=QUEUED_BATCHES)
         self._failure: BaseException | None = None
+        self._is_stopped = False
+        _budget.add(gathered_bytes)
         self._thread = threading.Thread(target=self._drain, name="encode", daemon=True)
         self._thread.start()
 
@@ -113,6 +138,9 @@ class StagedFiles:
         if self._thread.is_alive():
             self._queue.put(None)
         self._thread.join()
+        if not self._is_stopped:
+            _budget.add(-self._most_gathered)
+        self._is_stopped = True
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -133,7 +161,7 @@ class StagedFiles:
         self._gathered.append(batch)
         self._gathered_bytes += batch.nbytes
         self._rows += batch.num_rows
-        if self._gathered_bytes >= self._most_gathered or _has_large_rows(batch):
+        if self._gathered_bytes >= _budget.share(self._most_gathered) or _has_large_rows(batch):
             self._encode()
 
     def _encode(self) -> None:
