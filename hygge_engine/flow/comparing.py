@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from hygge_engine.errors import HomeUnavailable
 from hygge_engine.flow.digests import (
     COMPARED_ROWS,
     DigestKeeper,
     SnapshotFiles,
     SnapshotUnusable,
-    contained,
     entries_not_in,
     in_order,
     stage_key_hashes,
 )
+from hygge_engine.flow.lookups import SourceLookup, lookup_parts
 from hygge_engine.flow.marking import marking
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.reading import Cut, WindowReader
-from hygge_engine.homes.base import KEYS_AT_ONCE, Home, ListsKeys, Position, ReadWindow
-from hygge_engine.polish.polish import LoadStamp
+from hygge_engine.homes.base import Home, ListsKeys, Position
 from hygge_engine.row_counts import RowCounts
 from hygge_engine.stores.base import Destination
 from hygge_engine.stores.landing.lease import TableLease
@@ -33,9 +29,6 @@ from hygge_engine.stores.landing.state import OpenLoad, StagedFile
 
 # Keys that are taken of a source: twice as many as may have landed. More are not what was asked for.
 KEYS_READ_AT_MOST = 2 * COMPARED_ROWS
-
-# Keys that the source has to find, before it is believed that it does not find others.
-_TRIED = 20
 
 
 class NotCompared(Exception):
@@ -57,21 +50,16 @@ class KeyComparison:
     ) -> None:
         if not isinstance(home, ListsKeys):
             raise NotCompared("its source does not list keys")
-        self._home = home
         self._lists: ListsKeys = home
         self._destination = destination
         self._lease = lease
         self._reader = reader
         self._opened = opened
-        self._stamp = LoadStamp(opened.load_id, datetime.fromisoformat(opened.started))
-        self._name = planner.describe().name
         self._digests = planner.digests(planner.comparable(), lease.state.key_columns)
-        self._polish = planner.polish().narrowed(lease.state.key_columns)
-        self._inputs = self._polish.sources_of(lease.state.key_columns)
+        self._lookup = SourceLookup(home, home, self._digests, planner.polish(), opened)
         self._files = SnapshotFiles(destination, self._digests, reader.renew)
         self._schema = planner.comparable()
         self._read: list[pl.Series] = []
-        self._has_rows: bool | None = None
 
     def find_gone(self) -> tuple[list[StagedFile], Cut | None]:
         """Get ahead; the staged deletes, and why the slice ended before the comparison did. What the open load keeps of
@@ -89,7 +77,7 @@ class KeyComparison:
         try:
             for entries in self._files.there(snapshot.files):
                 rows += entries.num_rows
-                for missing in _parts(entries_not_in(keys, entries)):
+                for missing in lookup_parts(entries_not_in(keys, entries)):
                     gone = self._not_found(missing)
                     deleted += gone.num_rows
                     for each in self._digests.deleted(gone):
@@ -121,9 +109,9 @@ class KeyComparison:
         not."""
         position = self._opened.position
         count = sum(file.rows for file in self._opened.keys)
-        with closing(self._lists.read_keys(self._inputs, position)) as batches:
+        with closing(self._lists.read_keys(self._lookup.columns, position)) as batches:
             for batch in batches:
-                self._read.append(self._hashes(batch.rows))
+                self._read.append(self._lookup.hashes(batch.rows))
                 count += batch.rows.num_rows
                 if count > KEYS_READ_AT_MOST:
                     raise NotCompared(f"the source has sent more than {KEYS_READ_AT_MOST:,} keys")
@@ -144,48 +132,15 @@ class KeyComparison:
 
     def _not_found(self, missing: pa.Table) -> pa.Table:
         """Those of the missing entries whose keys the source does not have, asked for them now."""
-        if self._has_rows is None:
-            self._has_rows = self._finds_its_own()
-        if not self._has_rows:
+        found = self._lookup.find(missing)
+        if found is None:
             return missing
-        landed = next(iter(missing.combine_chunks().to_batches()))
-        columns = [landed.column(str(place)) for place in range(len(self._digests.key))]
-        found = in_order([self._hashes(self._lists.find_keys(self._source_rows(columns)))])
-        self._read.append(found)
-        return entries_not_in(found, missing)
-
-    def _source_rows(self, columns: Sequence[pa.Array[Any]]) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays(list(columns), names=list(self._inputs))
-
-    def _hashes(self, rows: pa.RecordBatch) -> pl.Series:
-        return self._digests.key_hashes(self._polish.apply(rows, self._stamp))
-
-    def _finds_its_own(self) -> bool:
-        """Whether the source has any rows. Raises HomeUnavailable where it does not find the keys that it sends itself:
-        nothing follows then from what it does not find."""
-        with closing(self._lists.read_keys(self._inputs)) as batches:
-            rows = next((batch.rows for batch in batches if batch.rows.num_rows), None)
-        if rows is None:
-            if count := self._home.count(ReadWindow()):
-                raise HomeUnavailable(f"{self._name}: the source has {count:,} rows, and has sent the key of none")
-            return False
-        tried = rows.slice(0, min(_TRIED, KEYS_AT_ONCE))
-        found = in_order([self._hashes(self._lists.find_keys(tried))])
-        if 2 * int(contained(found, self._hashes(tried)).sum()) < tried.num_rows:
-            raise HomeUnavailable(
-                f"{self._name}: the source does not find keys that it has just sent, so that it cannot be told which "
-                "rows are gone",
-                hint="If it lasts, compare the collation and the types of the key's columns with the database's.",
-            )
-        return True
+        keys = in_order([self._lookup.hashes(found)])
+        self._read.append(keys)
+        return entries_not_in(keys, missing)
 
     def _say(self, deleted: int, rows: int) -> None:
         """What the comparison has come to, over all its slices."""
         done = self._lease.adopted_result
         before = self._opened.rows - (done.rows if done is not None else 0)
         self._reader.say(f"keys compared: {before + deleted:,} of {before + rows:,} rows deleted")
-
-
-def _parts(entries: pa.Table) -> Iterator[pa.Table]:
-    for start in range(0, entries.num_rows, KEYS_AT_ONCE):
-        yield entries.slice(start, KEYS_AT_ONCE)

@@ -331,6 +331,21 @@ def rows_not_in(known: KnownHashes, rows: pa.RecordBatch, entries: pa.RecordBatc
     return rows.filter(_mask(~is_known)) if is_known.any() else rows
 
 
+def hashes_of_keys(entries: pa.RecordBatch | pa.Table) -> pl.Series:
+    """The hashes of the entries' keys."""
+    return _series(entries.column(KEY))
+
+
+def is_among(keys: pl.Series, others: pl.Series) -> Any:
+    """For each of the other hashes whether it is among ``keys``."""
+    return _mask(contained(keys.sort(), others))
+
+
+def rows_of(entries: pa.Table) -> KnownHashes:
+    """The hashes of the entries' rows."""
+    return KnownHashes(in_order([_series(entries.column(ROW))]))
+
+
 def is_new(known: KnownHashes, entries: pa.RecordBatch) -> Any:
     """For each of the entries whether its row's hash is not among the ``known`` ones."""
     return _mask(~known.contain(_series(entries.column(ROW))))

@@ -10,10 +10,25 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from hygge_engine.errors import LakeError, StoreError
-from hygge_engine.flow.digests import DigestKeeper, Digests, SnapshotFiles, SnapshotUnusable, is_of_other_hashes
+from hygge_engine.flow.difference import cannot_compare_keys
+from hygge_engine.flow.digests import (
+    DigestKeeper,
+    Digests,
+    SnapshotFiles,
+    SnapshotUnusable,
+    entries_not_in,
+    hashes_of_keys,
+    in_order,
+    is_among,
+    is_of_other_hashes,
+    stage_key_hashes,
+)
 from hygge_engine.flow.gate import ExpectationGate
 from hygge_engine.flow.identity import Identity
+from hygge_engine.flow.lookups import SourceLookup
 from hygge_engine.flow.marking import marking
 from hygge_engine.flow.planner import LoadPlanner, spelling_of, window_of
 from hygge_engine.flow.pruning import NotPruned, OldVersions, is_due
@@ -35,7 +50,7 @@ from hygge_engine.flow.steps import (
     TellApart,
 )
 from hygge_engine.flow.versions import Operation, VersionWriter
-from hygge_engine.homes.base import Batch, Home, Position, Remarks, SourceSchema
+from hygge_engine.homes.base import Batch, Home, ListsKeys, Position, Remarks, SourceSchema
 from hygge_engine.plain_text import counted
 from hygge_engine.polish.polish import LoadStamp, Polish
 from hygge_engine.project.models.settings import FILE_MODIFIED
@@ -104,6 +119,8 @@ class WindowReader:
             telling = [] if is_told else [TellApart()]
             steps += [*keeping, *telling, StageRows(writer), self._counting(opened)]
             position, cut = self._send(opened, steps)
+            if cut is None:
+                cut = self._read_missing(opened, steps, keeping, position)
             if cut is Cut.CANCELLED and position is None:
                 _abandon(writer, *keeping)
                 return StagedRows([], None, cut)
@@ -207,6 +224,40 @@ class WindowReader:
         if opened.mode == "changes":
             return False
         return not opened.difference or snapshot is None or snapshot.made_of != opened.made_of
+
+    def _read_missing(
+        self, opened: OpenLoad, steps: Sequence[Step], keeping: Sequence[KeepDigests], position: Position | None
+    ) -> Cut | None:
+        """Look up what a difference misses, and send the rows that are there through the steps as well: a scan may pass
+        over rows that move meanwhile. Why the slice ended before all were looked up; the next one goes on then."""
+        unchanged = next((step for step in keeping if isinstance(step, LeaveOutUnchanged)), None)
+        polish, home = self._planner.polish(), self._home
+        if unchanged is None or not isinstance(home, ListsKeys):
+            return None
+        digests = unchanged.digests
+        if cannot_compare_keys(self._destination, polish, digests.key):
+            return None
+        lookup = SourceLookup(home, home, digests, polish, opened)
+        columns = [column.name for column in polish.source.columns]
+        gone: list[pl.Series] = []
+        cut = None
+        for missing in unchanged.missing(opened.keys):
+            found = lookup.find(missing, columns)
+            if found is None:
+                break
+            # To the source a key may be one with another that has been read.
+            found = found.filter(is_among(hashes_of_keys(missing), lookup.hashes(found)))
+            if found.num_rows:
+                _through(steps, Batch(found, position))
+                unchanged.note_passed_over(found.num_rows)
+            gone.append(hashes_of_keys(entries_not_in(in_order([lookup.hashes(found)]), missing)))
+            self.renew()
+            if cut := self.cut(position):
+                break
+        if cut is Cut.TIME_UP and gone:
+            staged = stage_key_hashes(self._destination, self._lease, pl.concat(gone))
+            self._lease.stage_changes(keys=(*opened.keys, *staged))
+        return cut
 
     def _writer(self, opened: OpenLoad, landed: SourceSchema, *, marked: bool) -> RowWriter:
         """Where rows are staged."""

@@ -7,10 +7,11 @@ here, and a line at its place in `reading.WindowReader._steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from hygge_engine.errors import KeyUnusable
@@ -22,11 +23,15 @@ from hygge_engine.flow.digests import (
     KnownHashes,
     SnapshotFiles,
     entries_not_in,
+    hashes_of_keys,
+    in_order,
     is_new,
     is_there,
     rows_not_in,
+    rows_of,
 )
 from hygge_engine.flow.identity import UNIQUE_HINT, Identity
+from hygge_engine.flow.lookups import lookup_parts
 from hygge_engine.homes.base import Batch
 from hygge_engine.plain_text import HAS, counted
 from hygge_engine.polish.polish import LoadStamp, Polish
@@ -168,15 +173,15 @@ class KeepDigests(Step):
     """Keeps digests of rows as they land; ``before`` are the files of the load's slices before."""
 
     def __init__(self, digests: Digests, keeper: DigestKeeper, before: Sequence[StagedFile] = ()) -> None:
-        self._digests = digests
+        self.digests = digests
         self._keeper = keeper
         self._before = tuple(before)
 
     def take(self, batch: Batch) -> Batch:
         """See `Step.take`."""
-        self._keeper.add(self._digests.of(batch.rows))
+        self._keeper.add(self.digests.of(batch.rows))
         if batch.deleted is not None:
-            self._keeper.add(self._digests.of_deleted(batch.deleted))
+            self._keeper.add(self.digests.of_deleted(batch.deleted))
         return batch
 
     def finish(self, *, last: bool) -> dict[str, Any]:
@@ -208,12 +213,12 @@ class LeaveOutKnown(KeepDigests):
 
     def take(self, batch: Batch) -> Batch:
         """See `Step.take`."""
-        entries = self._digests.of(batch.rows)
+        entries = self.digests.of(batch.rows)
         fresh = is_new(self._known, entries)
         entries, rows, deleted = entries.filter(fresh), batch.rows.filter(fresh), batch.deleted
         self._keeper.add(entries)
         if deleted is not None:
-            gone = self._digests.of_deleted(deleted)
+            gone = self.digests.of_deleted(deleted)
             there = is_there(self._keys, gone)
             self._keeper.add(gone.filter(there))
             deleted = deleted.filter(there)
@@ -250,24 +255,47 @@ class LeaveOutUnchanged(KeepDigests):
         self._known = known
         self._keys = keys
         self._read = KeySum()
+        self._read_keys: list[pl.Series] = []
         self._writer = writer
         self._upserts = upserts
+        self._passed_over = 0
         self.deletes: list[StagedFile] = []
         self._note = ""
 
     def take(self, batch: Batch) -> Batch:
         """See `Step.take`."""
-        entries = self._digests.of(batch.rows)
+        entries = self.digests.of(batch.rows)
         self._keeper.add(entries)
         self._read.add(entries)
+        self._read_keys.append(hashes_of_keys(entries))
         rows = rows_not_in(self._known, batch.rows, entries) if self._known is not None else batch.rows
         self._upserts += rows.num_rows
         return replace(batch, rows=rows)
+
+    def missing(self, looked_up: Sequence[StagedFile]) -> Iterator[pa.Table]:
+        """The digests of rows that have landed and that reading has not come upon, without those whose keys an earlier
+        slice has ``looked_up``, in parts for one statement each. The rows that are read after a part has been returned
+        are compared with that part alone."""
+        if not (self._before or self._read != self._keys):
+            return
+        is_baseline, self._known = self._known is None, None  # the keys need the room
+        read = [self._files.keys_of(self._before), *self._files.hashes(looked_up), *self._read_keys]
+        keys = in_order(read)
+        del read
+        for entries in self._files.there(self._landed):
+            for part in lookup_parts(entries_not_in(keys, entries)):
+                self._known = None if is_baseline else rows_of(part)
+                yield part
+
+    def note_passed_over(self, rows: int) -> None:
+        """Let the journal know of rows that reading had not come upon, and that are there."""
+        self._passed_over += rows
 
     def finish(self, *, last: bool) -> dict[str, Any]:
         """See `Step.finish`."""
         found = super().finish(last=last)
         self._known = None  # the keys need the room
+        self._read_keys.clear()
         if last:
             found["counting"] = self._stage_deletes(found["digests"])
         return found
@@ -280,7 +308,8 @@ class LeaveOutUnchanged(KeepDigests):
     @property
     def notes(self) -> Sequence[str]:
         """See `Step.notes`."""
-        return [self._note] if self._note else []
+        passed_over = counted(self._passed_over, "row") + " that reading had passed over, found by the key"
+        return [*filter(None, [self._note]), *([passed_over] if self._passed_over else [])]
 
     def _stage_deletes(self, files: Sequence[StagedFile]) -> RowCounts:
         if self._before or self._read != self._keys:
@@ -288,11 +317,11 @@ class LeaveOutUnchanged(KeepDigests):
             if repeats := len(keys) - keys.n_unique():
                 # Only one of them would be known, and the others look changed.
                 raise KeyUnusable(
-                    f"{counted(repeats, 'row', verb=HAS)} the same key ({', '.join(self._digests.key)}) as another one",
+                    f"{counted(repeats, 'row', verb=HAS)} the same key ({', '.join(self.digests.key)}) as another one",
                     hint=UNIQUE_HINT,
                 )
             for entries in self._files.there(self._landed):
-                for rows in self._digests.deleted(entries_not_in(keys, entries)):
+                for rows in self.digests.deleted(entries_not_in(keys, entries)):
                     self._writer.delete(rows)
         self.deletes = self._writer.finish()
         read, deletes = sum(file.rows for file in files), sum(file.rows for file in self.deletes)

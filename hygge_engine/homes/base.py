@@ -202,14 +202,15 @@ class Divides(Protocol):
 
 @runtime_checkable
 class ListsKeys(Protocol):
-    """What a home may offer besides whose source can be asked for keys without the rows (`deletes.compare`)."""
+    """What a home may offer besides whose source can be asked for keys without the rows (`deletes.compare`), and for
+    the rows of some keys."""
 
     def read_keys(self, columns: Sequence[str], after: Position | None = None) -> Generator[Batch]:
         """Yield these columns, in this order and no others, of all rows after a position, as `Home.read` does."""
         ...
 
-    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of the source, in the columns of ``keys``, that have one of these keys now, by its own comparison.
+    def find_rows(self, keys: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+        """These columns, in this order, of the rows that have one of these keys now, by the source's own comparison.
 
         ``keys`` are `KEYS_AT_ONCE` at most. Whatever is not among the result was not there when the source was asked.
         """

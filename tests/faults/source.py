@@ -214,9 +214,10 @@ class SourceHome:
         for batch in self.read(ReadWindow(), after):
             yield Batch(batch.rows.select(list(columns)), batch.position)
 
-    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+    def find_rows(self, keys: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
         there = self._source.content.rows
-        return pa.RecordBatch.from_pylist([key for key in keys.to_pylist() if key["id"] in there], schema=keys.schema)
+        found = sorted({key["id"] for key in keys.to_pylist()} & there.keys())
+        return self._batch([there[id_] for id_ in found]).select(list(columns))
 
     def _read_range(self, window: ReadWindow, after: Position) -> Generator[Batch]:
         _, begin, end = after

@@ -151,7 +151,7 @@ def test_a_server_that_does_not_find_what_it_sends_deletes_nothing(
     world.run()
     before = world.read()
     world.things.hidden = {3}
-    monkeypatch.setattr(HostileTable, "find_keys", lambda self, keys: keys.slice(0, 0))
+    monkeypatch.setattr(HostileTable, "find_rows", lambda self, keys, columns: keys.slice(0, 0))
     result = world.slice("blind")
     assert (result.status, result.error, result.transient) == ("failed", "home.unavailable", True)
     assert "does not find keys that it has just sent" in result.message

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hostile_table import KEYS
+from tests.support.hostile_table import KEYS, HostileTable
 from tests.support.reload_world import HARM, ReloadWorld
 
 
@@ -57,6 +57,48 @@ def test_a_row_that_changes_while_it_is_compared_is_not_taken_for_gone(
     world.is_compared = True
     world.run("incremental")
     assert "0 new or changed, 0 deleted, 12 unchanged" in world.run("full_drop")
+
+
+@pytest.mark.parametrize("in_slices", [False, True])
+@pytest.mark.parametrize("keys", ["numbers", "texts", "guids and bytes"])
+def test_rows_that_reading_passes_over_are_found_by_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str, in_slices: bool
+) -> None:
+    """As a scan does of an index in which rows move meanwhile: those that are there stay, as they are now."""
+    monkeypatch.setattr("hygge_engine.flow.lookups.KEYS_AT_ONCE", 4)
+    random_ = random.Random(keys)
+    world = ReloadWorld(tmp_path, monkeypatch, keys, in_slices=in_slices)
+    world.things.change(random_, *range(20))
+    world.run("incremental")
+    world.things.change(random_, 3, 4, silent=True)
+    for number in (5, 6, 7, 18):
+        del world.things.rows[number]
+    world.things.change(random_, 21)
+    world.things.hidden = {3, 8, 9, 10, 19}
+    said = world.run("full_drop")
+    assert " 3 new or changed, 4 deleted, 14 unchanged" in said
+    assert in_slices or "5 rows that reading had passed over, found by the key" in said
+    world.things.hidden = set()
+    assert world.run("full_drop") == "reloaded by difference: 0 new or changed, 0 deleted, 17 unchanged"
+
+
+def test_a_source_that_does_not_find_what_it_sends_loses_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ReloadWorld(tmp_path, monkeypatch, "numbers")
+    world.things.change(random.Random(1), *range(12))
+    world.run("incremental")
+    before = world.read()
+    world.things.hidden = {3}
+    world._run_type = "full_drop"
+    with monkeypatch.context() as blind:
+        blind.setattr(HostileTable, "find_rows", lambda self, keys, columns: self.table([]).select(list(columns)))
+        failed = world.slice("blind")
+    assert (failed.status, failed.error, failed.transient) == ("failed", "home.unavailable", True)
+    assert "does not find keys that it has just sent" in failed.message
+    world.things.hidden = set(world.things.rows)
+    assert "has sent the key of none" in world.slice("blind", 2).message
+    assert world.read() == before
 
 
 # A file whose making was not confirmed is left to the garbage collector.

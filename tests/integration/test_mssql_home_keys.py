@@ -63,13 +63,13 @@ def test_what_is_sent_of_a_key_is_found_again(server: ServerProcess, driver: str
             rest = [batch.rows for batch in home.read_keys(key, batches[0].position)]
             assert pa.Table.from_batches([batches[0].rows, *rest], keys.schema).equals(keys), name
             (asked,) = keys.combine_chunks().to_batches()
-            assert pa.Table.from_batches([home.find_keys(asked)]).equals(keys), name
+            assert pa.Table.from_batches([home.find_rows(asked, asked.schema.names)]).equals(keys), name
             server.run(f"DELETE TOP (1) FROM dbo.{name}", database=DATABASE)
-            found = home.find_keys(asked)
+            found = home.find_rows(asked, asked.schema.names)
             assert found.schema == asked.schema
             assert found.num_rows == asked.num_rows - 1, name
             server.run(f"DELETE FROM dbo.{name}", database=DATABASE)
-            assert home.find_keys(asked).num_rows == 0, name
+            assert home.find_rows(asked, asked.schema.names).num_rows == 0, name
     for name, (columns, values) in KEYS.items():
         server.run(f"INSERT INTO dbo.{name} ({', '.join(columns)}) VALUES {values}", database=DATABASE)
 
@@ -93,4 +93,4 @@ def test_a_declared_key_is_looked_up_as_the_server_compares_it(server: ServerPro
     with open_keyed(server, query="SELECT k, more FROM dbo.texts WHERE k <> N''", key=["k"]) as home:
         assert sum(batch.rows.num_rows for batch in home.read_keys(["k"])) == 4
         asked = pa.RecordBatch.from_pydict({"k": ["A", "b", "'", "gone"]})
-        assert set(home.find_keys(asked).column("k").to_pylist()) == {"'", "B ", "a"}
+        assert set(home.find_rows(asked, asked.schema.names).column("k").to_pylist()) == {"'", "B ", "a"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -42,7 +42,7 @@ KEYS: Mapping[str, tuple[tuple[pa.DataType, Callable[[int], Any]], ...]] = {
 @dataclass
 class HostileTable:
     """Rows by number, which the key is made of; they are read in an order that nobody knows. Those that are ``hidden``
-    are passed over where keys alone are read, and found nevertheless."""
+    are passed over where all rows or their keys are read, and found nevertheless."""
 
     keys: tuple[tuple[pa.DataType, Callable[[int], Any]], ...]
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -64,9 +64,6 @@ class HostileTable:
             "flag": pa.bool_(),
         }
         return pa.schema(names | others)
-
-    def schema_of(self, columns: Sequence[str]) -> pa.Schema:
-        return pa.schema([self.schema.field(name) for name in columns])
 
     def change(self, random_: random.Random, *numbers: int, silent: bool = False) -> None:
         self.clock += not silent
@@ -95,23 +92,25 @@ class HostileTable:
         return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
 
     def count(self, window: ReadWindow) -> int:
-        return sum(batch.rows.num_rows for batch in self.read(window))
+        return sum(batch.rows.num_rows for batch in self._read(window, None, frozenset()))
 
     def count_at(self, cursor: str, value: str) -> int:
         return sum(row["modified"] == int(value) for row in self.rows.values())
 
     def read_keys(self, columns: Sequence[str], after: Position | None = None) -> Generator[Batch]:
-        passed_over = self.table(sorted(self.hidden & set(self.rows))).select(list(columns)).to_pylist()
         for batch in self.read(ReadWindow(), after):
-            rows = [row for row in batch.rows.select(list(columns)).to_pylist() if row not in passed_over]
-            yield Batch(pa.RecordBatch.from_pylist(rows, schema=self.schema_of(columns)), batch.position)
+            yield Batch(batch.rows.select(list(columns)), batch.position)
 
-    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+    def find_rows(self, keys: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
         wanted = {repr(key) for key in keys.to_pylist()}
         there = self.table(list(self.rows)).select(keys.schema.names).to_pylist()
-        return pa.RecordBatch.from_pylist([key for key in there if repr(key) in wanted], schema=keys.schema)
+        found = [number for number, key in zip(self.rows, there, strict=True) if repr(key) in wanted]
+        return self.table(found).select(list(columns))
 
     def read(self, window: ReadWindow, after: Position | None = None) -> Generator[Batch]:
+        yield from self._read(window, after, self.hidden if window.lower is None else frozenset())
+
+    def _read(self, window: ReadWindow, after: Position | None, hidden: Collection[int]) -> Generator[Batch]:
         lower = int(window.lower) if window.lower is not None else -1
         upper = int(window.upper) if window.upper is not None else None
 
@@ -124,4 +123,5 @@ class HostileTable:
         for start in range(int(after[0]) if after else 0, len(numbers), BATCH_ROWS):
             self.before_batch(start // BATCH_ROWS)
             part = [number for number in numbers[start : start + BATCH_ROWS] if is_wanted(number)]
+            part = [number for number in part if number not in hidden]
             yield Batch(self.table(part), [str(start + BATCH_ROWS)])

@@ -1,6 +1,7 @@
 """How much many writers of one process hold before they encode it."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ def test_writers_of_one_process_gather_a_bounded_number_of_bytes_together(tmp_pa
     with ExitStack() as open_writers:
         writers: list[StagedFiles] = []
         for number in range(count):
-            writer = StagedFiles(lambda number=number: lake.stage(f"{number}.parquet"), SCHEMA, ParquetEncoder)
+            writer = StagedFiles(partial(lake.stage, f"{number}.parquet"), SCHEMA, ParquetEncoder)
             open_writers.callback(writer.abandon)
             writers.append(writer)
         for _ in range(2 * GATHERED_BYTES // BATCH.nbytes // count):

@@ -385,27 +385,29 @@ class MssqlHome:
         `hygge_engine.homes.base.ListsKeys`."""
         return self._patiently(KeyRange(after), lambda left: self._read_keys(columns, left))
 
-    def find_keys(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+    def find_rows(self, keys: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
         """The rows that have one of these keys now, see `hygge_engine.homes.base.ListsKeys`. Raises HomeUnavailable for
         a response that no question of keys has."""
-        columns = [self._column(name) for name in keys.schema.names]
-        texts = [[to_text(column, value) for value in keys.column(column.name).to_pylist()] for column in columns]
+        asked = [self._column(name) for name in keys.schema.names]
+        texts = [[to_text(column, value) for value in keys.column(column.name).to_pylist()] for column in asked]
         parameters: list[Parameter] = []
-        wanted = [f"({compare(columns, '=', list(key), parameters)})" for key in zip(*texts, strict=True)]
-        source, selected = self._described(), self._with_key(columns)
+        wanted = [f"({compare(asked, '=', list(key), parameters)})" for key in zip(*texts, strict=True)]
+        source, named = self._described(), [self._column(name) for name in columns]
+        selected = self._with_key(named)
         selection, condition = self._selection(source.sql, selected), " OR ".join(wanted)
         sql = select(", ".join(selection.expressions), source.sql, condition, self._key)
         statement = Statement(sql, parameters, source.sql, condition)
         found: list[pa.RecordBatch] = []
         for rows, _ in self._fetch(statement, selected, self._schema_of(selected)):
-            found.append(rows.select(keys.schema.names))
+            found.append(rows.select(list(columns)))
             if sum(each.num_rows for each in found) > 2 * keys.num_rows:
                 raise HomeUnavailable(
                     f"{source.name}: the server was asked for {keys.num_rows} keys, and sends more than twice as many "
                     f"rows: by ({', '.join(keys.schema.names)}) it does not identify rows."
                 )
-        table = pa.Table.from_batches(found, pa.schema([self._schema_of(columns).field(n) for n in keys.schema.names]))
-        return next(iter(table.combine_chunks().to_batches()), keys.slice(0, 0))
+        schema = self._schema_of(named)
+        joined = pa.Table.from_batches(found, schema).combine_chunks().to_batches()
+        return next(iter(joined), pa.RecordBatch.from_pylist([], schema=schema))
 
     def key_cost(self, columns: Sequence[str]) -> KeyCost:
         """What reading these columns costs, by the catalogue; see `hygge_engine.homes.base.EstimatesKeys`."""
