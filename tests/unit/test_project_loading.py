@@ -10,8 +10,9 @@ import pytest
 
 from hygge_engine.homes.mssql.settings import MssqlConnection, MssqlHomeSettings
 from hygge_engine.project import Entity, Project, load_project
+from hygge_engine.project.models.project import DeletesSettings
 from hygge_engine.stores.open_mirroring.settings import OpenMirroringSettings
-from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, load, write_project
+from tests.unit.project_files import ENVIRONMENT, FLOW, HYGGE, find_problems, load, write_project
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -92,6 +93,38 @@ def test_flows_inherit_the_projects_defaults(tmp_path: Path) -> None:
     assert store_of(entity).key_columns == ("id",)
     assert (entity.run_type, entity.reload) == ("incremental", "difference")
     assert project.flows["orders_to_fabric"].run_type == "incremental"
+
+
+@pytest.mark.parametrize("where", ["defaults", "flow", "listed", "file"])
+def test_deletes_may_be_written_as_one_word(tmp_path: Path, where: str) -> None:
+    """In each file, and inherited key by key like the section that it stands for."""
+    defaults = "defaults:\n  deletes: compare\n" if where == "defaults" else ""
+    flow = FLOW + ("deletes: compare\n" if where == "flow" else "")
+    listed = "{name: orders, deletes: compare}" if where == "listed" else "orders"
+    own = "deletes: compare\n" if where in ("listed", "file") else "deletes: {every: 6h}\n"
+    project = load(
+        tmp_path,
+        hygge=HYGGE + defaults,
+        flow=flow.replace("[orders, customers]", f"\n  - {listed}\n  - {{name: customers, deletes: null}}\n"),
+        flows__orders_to_fabric__entities__items="name: items\n" + own,
+    )
+    orders, customers, items = (entity.deletes for entity in project.entities)
+    assert items == DeletesSettings(compare=True, every=86_400 if where in ("listed", "file") else 21_600)
+    assert orders.compare == (where != "file")
+    assert customers == DeletesSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("mark", "`deletes.mark` changes one column"),  # Open Mirroring cannot
+        ("compair", "deletes"),
+    ],
+)
+def test_a_word_for_deletes_that_does_not_fit_is_told_at_its_place(tmp_path: Path, text: str, told: str) -> None:
+    (problem,) = find_problems(tmp_path, flow=FLOW + f"deletes: {text}\n")
+    assert told in str(problem)
+    assert problem.line == FLOW.count("\n") + 1
 
 
 def test_a_stores_incremental_overrules_the_flow(tmp_path: Path) -> None:

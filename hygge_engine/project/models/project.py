@@ -245,6 +245,10 @@ OPTIONAL_SECTIONS: Mapping[str, type[Settings]] = {
 }
 
 
+# The keys, by section, that may stand in its place where they are all that is set, and true.
+SHORT_FORMS: Mapping[str, tuple[str, ...]] = {"deletes": ("compare", "mark")}
+
+
 @dataclass(frozen=True)
 class Entity:
     """One table of a flow, with everything it inherits. ``run_type`` is the flow's or its own, before the store's

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from hygge_engine.project.models.documents import DefaultsDocument, EntityDocument, FlowDocument, ProjectDocument
-from hygge_engine.project.models.project import OPTIONAL_SECTIONS, JournalSettings
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS, SHORT_FORMS, JournalSettings
 from hygge_engine.project.models.settings import CONNECTIONS, HOMES, JOURNAL_PLACES, STORES, Settings, load_types
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,7 +27,7 @@ def generate_schemas() -> dict[str, dict[str, Any]]:
     sections = {
         "home": _one_of(HOMES, complete=False),
         "store": _one_of(STORES, complete=False),
-        **{name: _nullable(_object(model, complete=False)) for name, model in OPTIONAL_SECTIONS.items()},
+        **{name: _optional(name, model) for name, model in OPTIONAL_SECTIONS.items()},
         "journal": _nullable(_journal()),
     }
     entity = _object(EntityDocument, sections, complete=False)
@@ -63,6 +63,13 @@ def _object(
     if complete and "required" in generated:
         result["required"] = generated["required"]
     return result
+
+
+def _optional(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    schema = _nullable(_object(model, complete=False))
+    if words := SHORT_FORMS.get(name):
+        schema["anyOf"].insert(1, {"enum": list(words)})
+    return schema
 
 
 def _journal() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hygge_engine.errors import Problem
@@ -23,6 +23,7 @@ from hygge_engine.project.reading.layout import (
 )
 from hygge_engine.project.reading.overrides import Overrides
 from hygge_engine.project.reading.secrets import SecretUses
+from hygge_engine.project.reading.short_forms import spell_out
 from hygge_engine.project.reading.trees import read_document
 from hygge_engine.project.reading.variables import Variables
 from hygge_engine.project.telling.keys import KeyKnowledge
@@ -63,7 +64,7 @@ class Files:
     def read_project(self) -> MappingNode | None:
         """hygge.yml; None where it cannot be read."""
         tree = self._read(self._directory / PROJECT_FILE, EMPTY_PROJECT)
-        return self._overrides.apply_to_project(tree) if tree is not None else None
+        return spell_out(self._overrides.apply_to_project(tree)) if tree is not None else None
 
     def read_flows(self) -> list[FlowTree]:
         """The flows that can be read."""
@@ -89,8 +90,9 @@ class Files:
         if tree is None or self._is_second(directory, tree):
             return None
         names = (text_of(tree.get("name")) or directory.name, directory.name)
-        tree = self._overrides.apply_to_flow(tree, names)
-        entities = self._overrides.apply_to_entities(self._collect_entities(directory, tree), names)
+        tree = spell_out(self._overrides.apply_to_flow(tree, names))
+        found = self._overrides.apply_to_entities(self._collect_entities(directory, tree), names)
+        entities = [replace(item, tree=spell_out(item.tree)) for item in found]
         return FlowTree(directory.name, tree, entities)
 
     def _read(self, path: Path, empty: str = "") -> MappingNode | None:
@@ -126,7 +128,7 @@ class Files:
             return None
         expanded = self._variables.expand(tree, self._problems)
         self._secrets.collect(expanded)
-        return expanded
+        return spell_out(expanded)
 
     def _is_second(self, directory: Path, tree: MappingNode) -> bool:
         """Whether another flow has this one's name, which is then among the problems."""
