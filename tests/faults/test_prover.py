@@ -27,10 +27,10 @@ FEW = (
     "divided, reload: killed",
     "divided, initial: asleep while others load",
 )
-# Of the others every fourth: what is done to a load is nearly the same for each kind of load. Of changes that were lost
+# Of the others every sixth: what is done to a load is nearly the same for each kind of load. Of changes that were lost
 # none: `test_gaps.py` is faster.
 _MANY = ("divided, ", "difference, ", "history, ", "comparing, ", "tracked, history, ", "tracked, lost changes")
-SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith(_MANY)][::4] + list(FEW)
+SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith(_MANY)][::6] + list(FEW)
 
 # One seed on each kind of lake (`schedules.lake_of`).
 SEEDS = (*range(8), 75, 175)

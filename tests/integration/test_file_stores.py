@@ -38,6 +38,8 @@ def warehouse(
     return FileWarehouse(tmp_path, monkeypatch, name, store, folder)
 
 
+# A lake's own service takes each of these in test_homes_and_stores.py.
+@pytest.mark.parametrize("warehouse", [f"local-{format_}" for format_ in FORMATS], indirect=True)
 @pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
 @pytest.mark.parametrize("incremental", [None, True, False])
 def test_run_type_and_the_stores_own_word_decide_between_append_and_reload(

@@ -299,8 +299,8 @@ CASES: dict[tuple[RunType, bool | None], bool] = {
 }
 
 
-# Whether rows are added or replaced does not depend on the home, nor a store's own word on its format: there one home
-# of each kind, and one store of each, will do.
+# Whether rows are added or replaced does not depend on the home, nor a store's own word on its format: there a home of
+# one kind after the other, and one store of each, will do.
 SOME_HOMES = ("mssql", "local_csv", "onelake_parquet")
 ONE_OF_EACH_KIND = ("open_mirroring", "local-csv", "adls-parquet", "onelake-delta", "sqlite", "mssql")
 
@@ -323,7 +323,8 @@ def test_every_home_moves_its_rows_into_every_store(
     if incremental is not None:
         settings["incremental"] = incremental
     project = places.project(settings, run_type, suffix)
-    flows = list(project.flows) if case == ("incremental", None) else list(SOME_HOMES)
+    one = SOME_HOMES[(sum(name.encode()) + list(CASES).index(case)) % len(SOME_HOMES)]
+    flows = list(project.flows) if case == ("incremental", None) else [one]
     expected = sorted(BEFORE)
     for changed in (False, True):
         places.fill(project, changed=changed)
