@@ -35,6 +35,8 @@ docs: ## Build the site of docs/ into site/
 faults: setup ## Try every crash point and a thousand schedules; FAULTS="--help" for more
 	@.venv/bin/python -m tests.faults.prover $(FAULTS)
 	@$(if $(FAULTS),true,.venv/bin/python -m tests.faults.changed_formats)
+	@$(if $(FAULTS),true,CAPTURE_SEEDS=40 .venv/bin/python -m pytest -q -k any_sequence \
+	    tests/integration/test_change_data_capture.py)
 
 # The app under changes, loads, deaths and faults for a while, and what is left of it; SOAK="--minutes 60" (docs/faults.md).
 soak: setup ## Run the app under changes, deaths and faults; SOAK="--minutes 60"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol, Self
 
 import pyarrow as pa
 
+from hygge_engine.errors import HomeUnavailable
 from hygge_engine.homes.base import Batch, Column, HighWater, Position, ReadWindow, SourceSchema
-from hygge_engine.project.models.settings import CHANGE_TRACKING
+from hygge_engine.project.models.settings import CHANGE_CURSORS, CHANGE_DATA_CAPTURE, CHANGE_TRACKING
 
 # A row as readers of the mirrored table see it: id, value, modified.
 type Row = tuple[int, str, int]
@@ -26,12 +27,20 @@ RANGE = "range"
 
 class Content(NamedTuple):
     """``versions`` is what Change Tracking knows: the version of each row's last change, also of rows that are gone.
-    ``narrow``: the time of change is an int now, and was a bigint."""
+    ``narrow``: the time of change is an int now, and was a bigint. ``log`` is what change data capture has kept since
+    ``floor``: by its number, each change of a row, None where it was deleted."""
 
     clock: int
     rows: dict[int, Row]
     versions: dict[int, int]
     narrow: bool = False
+    log: tuple[tuple[int, int, Row | None], ...] = ()
+    floor: int = 0
+
+    @property
+    def reached(self) -> int:
+        """The number of the last change that is known."""
+        return max((number for number, _, _ in self.log), default=self.floor)
 
 
 class Source:
@@ -93,6 +102,8 @@ class Source:
         before = self.content
         version = max(before.versions.values(), default=0) + 1
         rows = {id_: row for id_, row in (before.rows | changes).items() if row is not None}
+        number = before.reached + 1
+        log = [(number, id_, row) for id_, row in changes.items() if row is not None or id_ in before.rows]
         changed = {id_: version for id_, row in changes.items() if row is not None or id_ in before.rows}
         self.history |= set(rows.values())
         document = {
@@ -100,6 +111,8 @@ class Source:
             "rows": list(rows.values()),
             "versions": list((before.versions | changed).items()) if kept else [],
             "narrow": before.narrow or narrow,
+            "log": [*before.log, *log] if kept else [],
+            "floor": before.floor if kept else number,
         }
         unfinished = self._path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(document))
@@ -112,7 +125,10 @@ class Source:
             return Content(0, {}, {})
         document = json.loads(self._path.read_bytes())
         rows = {id_: (id_, value, modified) for id_, value, modified in document["rows"]}
-        return Content(document["clock"], rows, dict(document["versions"]), document["narrow"])
+        log = tuple(
+            (number, id_, None if row is None else (row[0], row[1], row[2])) for number, id_, row in document["log"]
+        )
+        return Content(document["clock"], rows, dict(document["versions"]), document["narrow"], log, document["floor"])
 
 
 class HasContent(Protocol):
@@ -167,6 +183,9 @@ class SourceHome:
     def high_water(self, cursor: str) -> HighWater:
         if cursor == CHANGE_TRACKING:
             return HighWater(str(max(self._source.content.versions.values(), default=0)), "version", oldest="0")
+        if cursor == CHANGE_DATA_CAPTURE:
+            content = self._source.content
+            return HighWater(_lsn(content.reached), "binary", oldest=_lsn(content.floor))
         values = [modified for _, _, modified in self._rows]
         top = max(values, default=None)
         return HighWater(None if top is None else str(top), "int", ties=values.count(top) if top is not None else 0)
@@ -189,7 +208,7 @@ class SourceHome:
         if after is not None and after[0] == RANGE:
             yield from self._read_range(window, after)
             return
-        if window.cursor == CHANGE_TRACKING:
+        if window.cursor in CHANGE_CURSORS:
             yield from self._read_tracked(window, after)
             return
         rows = self._rows
@@ -221,7 +240,7 @@ class SourceHome:
 
     def _read_range(self, window: ReadWindow, after: Position) -> Generator[Batch]:
         _, begin, end = after
-        tracks = window.cursor == CHANGE_TRACKING
+        tracks = window.cursor in CHANGE_CURSORS
         rows = [row for row in self._rows if (not begin or row[0] > int(begin)) and (not end or row[0] <= int(end))]
         if window.upper is not None and not tracks:
             rows = [row for row in rows if row[2] <= int(window.upper)]
@@ -236,8 +255,12 @@ class SourceHome:
     def _read_tracked(self, window: ReadWindow, after: Position | None) -> Generator[Batch]:
         """All rows where the window has no lower bound, else what changed in it, deleted rows by their key alone."""
         content = self._source.content
-        ids = sorted(content.rows)
-        if window.lower is not None:
+        there: Mapping[int, Row] = content.rows
+        ids = sorted(there)
+        if window.lower is not None and window.cursor == CHANGE_DATA_CAPTURE:
+            last = _last_changes(content, window.lower, window.upper or window.lower)
+            ids, there = sorted(last), {id_: row for id_, row in last.items() if row is not None}
+        elif window.lower is not None:
             ids = [
                 id_
                 for id_, version in sorted(content.versions.items())
@@ -248,10 +271,23 @@ class SourceHome:
             if self._before_batch is not None:
                 self._before_batch(number)
             part = ids[start : start + self._batch_rows]
-            rows = [content.rows[id_] for id_ in part if id_ in content.rows]
-            gone = [(id_, None, None) for id_ in part if id_ not in content.rows]
+            rows = [there[id_] for id_ in part if id_ in there]
+            gone = [(id_, None, None) for id_ in part if id_ not in there]
             yield Batch(self._batch(rows), [str(part[-1])], deleted=self._batch(gone) if gone else None)
 
     def _batch(self, rows: Sequence[tuple[object, ...]]) -> pa.RecordBatch:
         records = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         return pa.RecordBatch.from_pylist(records, schema=self.describe().schema)
+
+
+def _lsn(number: int) -> str:
+    return f"0x{number:020X}"
+
+
+def _last_changes(content: Content, lower: str, upper: str) -> dict[int, Row | None]:
+    """Of each row that changed between two LSNs what it was at the last one, None where it was gone. Raises
+    HomeUnavailable where changes since the first are not known any more."""
+    first, last = int(lower, 16), int(upper, 16)
+    if content.floor > first:
+        raise HomeUnavailable("changes were cleaned up while they were read")
+    return {id_: row for number, id_, row in content.log if first < number <= last}

@@ -16,20 +16,25 @@ from tests.faults.prover.schedules import lake_of
 # Points of each scenario, from its middle; ``make faults`` tries them all.
 POINTS = 1
 
-# Of divided tables, of reloads by difference, of histories and of comparisons of keys, which have as many scenarios
-# as all others together, so few: random schedules have some of the first and the last besides.
+# Of divided tables, of change data capture, of reloads by difference, of histories and of comparisons of keys, which
+# have as many scenarios as all others together, so few: random schedules have some of the first and the last besides.
 FEW = (
     "difference, reload in slices: killed",
     "difference, increment in slices: killed",
     "history, reload in slices: killed",
     "comparing, rows lost in slices: asleep while others load",
+    "captured, changes in slices: killed",
+    "captured, lost changes in slices: killed",
     "divided, initial in slices: awake while delivered again",
     "divided, reload: killed",
     "divided, initial: asleep while others load",
 )
 # Of the others every sixth: what is done to a load is nearly the same for each kind of load. Of changes that were lost
 # none: `test_gaps.py` is faster.
-_MANY = ("divided, ", "difference, ", "history, ", "comparing, ", "tracked, history, ", "tracked, lost changes")
+_MANY = (
+    *("captured, ", "divided, ", "difference, ", "history, ", "comparing, "),
+    *("tracked, history, ", "tracked, lost changes"),
+)
 SAMPLED = [each.name for each in SCENARIOS if not each.name.startswith(_MANY)][::6] + list(FEW)
 
 # One seed on each kind of lake (`schedules.lake_of`).

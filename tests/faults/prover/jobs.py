@@ -44,7 +44,8 @@ class Job:
     """One delivery to a worker.
 
     ``load``: the slices of a load, from ``attempt`` on, then its settling; only that where ``answer`` is known.
-    ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking. ``window``: the
+    ``fold``: bring the canonical journal up to date. ``tracked``: increments follow Change Tracking, or,
+    ``captured``, change data capture. ``window``: the
     bounds of the rows that are loaded again; without any it is an ordinary load.
     ``difference``: reloads land what differs. ``compares``: each increment is followed by a comparison of keys. A table
     is divided into ``ranges``.
@@ -69,6 +70,7 @@ class Job:
     ranges: int = 0
     clock: float = 0.0
     compares: bool = False
+    captured: bool = False
 
 
 def is_final(answer: dict[str, Any]) -> bool:

@@ -469,6 +469,25 @@ def _tracked_scenarios() -> Iterator[Scenario]:
     yield following(awake_again(TRACKED_CHANGES.sliced, stride=4))
 
 
+def captured(scenario: Scenario) -> Scenario:
+    """A scenario whose table follows change data capture: rows as they were at the LSN that a load goes up to."""
+
+    def world(point: Point) -> dict[str, Any]:
+        return {**scenario.world(point), "tracked": True, "captured": True}
+
+    return replace(scenario, name=f"captured, {scenario.name}", lakes=LOCAL, world=world)
+
+
+def _captured_scenarios() -> Iterator[Scenario]:
+    for case in (INITIAL.sliced, TRACKED_CHANGES.sliced, RELOAD):
+        for fault in (killed, abandoned, asleep_while_others_load, cancelled, given_up_over):
+            yield captured(fault(case))
+    yield captured(killed_twice(TRACKED_CHANGES))
+    for fault in (killed, abandoned, asleep_while_others_load):
+        yield captured(once_known(fault(LOST_CHANGES.sliced)))
+    yield captured(landing_in("history", killed(TRACKED_CHANGES.sliced)))
+
+
 def once_known(scenario: Scenario) -> Scenario:
     """A scenario without what happens before its load's first operation, which is to write down what it has found."""
 
@@ -617,6 +636,7 @@ LOAD_SCENARIOS: tuple[Scenario, ...] = (
     *(scenario(GOING_BACK.sliced) for scenario in (killed, abandoned, asleep_while_others_load, cancelled)),
     *_file_scenarios(),
     *_tracked_scenarios(),
+    *_captured_scenarios(),
     *_lost_scenarios(),
     *_difference_scenarios(),
     *_history_scenarios(),

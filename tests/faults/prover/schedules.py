@@ -50,7 +50,7 @@ def world_options(seed: int) -> dict[str, Any]:
         "ranges": chance.choice((0, 0, 3)),
     }
     compares = chance.random() < 0.3 and store == "open_mirroring" and not options["tracked"]
-    return {**options, "compares": compares}
+    return {**options, "compares": compares, "captured": options["tracked"] and seed % 2 == 0}
 
 
 class Schedule:

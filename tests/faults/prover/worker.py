@@ -159,7 +159,8 @@ def _project(job: Job, settings: StoreSettings) -> Project:
     watermark = WatermarkSettings(
         column="modified",
         primary_key="id",
-        change_tracking=job.tracked,
+        change_tracking=job.tracked and not job.captured,
+        cdc=job.captured,
         on_expired="reload",
         on_backwards="reload",
     )

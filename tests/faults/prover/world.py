@@ -72,7 +72,8 @@ class Load:
 
 
 class ProverWorld:
-    """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking,
+    """``store`` is where the table lands, ``tracked`` whether increments follow Change Tracking, or,
+    ``captured``, change data capture,
     ``difference`` whether reloads land what differs, ``compares`` whether each increment is followed by a comparison of
     keys; loads that can be are divided into ``ranges``. ``ticks``: whether
     readers, the replicator among them, look after every operation, after some, or only when all is over. With ``purge``
@@ -95,6 +96,7 @@ class ProverWorld:
         seed: int = 0,
         sabotage: str = "",
         ranges: int = 0,
+        captured: bool = False,
     ) -> None:
         self._nursery = nursery
         self.site = site
@@ -111,6 +113,7 @@ class ProverWorld:
         self.replicator = Replicator.on_disk(self.directory / ITEM, in_memory=True, options=options)
         self.store: StoreKind = store
         self.tracked = tracked
+        self.captured = captured
         self.difference = difference
         self.compares = compares
         self.ranges = ranges
@@ -167,6 +170,7 @@ class ProverWorld:
                 self.ranges,
                 self.clock_seconds,
                 self.compares,
+                self.captured,
             )
         )
 
