@@ -84,7 +84,7 @@ class OldVersions:
         for batch in self._table.read(self._schema.names):
             self._alive()
             if batch.schema.names != self._schema.names:
-                raise NotPruned("the mirrored table has not all of the history's columns yet")
+                raise NotPruned("the table has not all of the history's columns yet")
             try:
                 columns = [column.cast(field.type) for field, column in zip(self._schema, batch.columns, strict=True)]
             except pa.ArrowException as error:

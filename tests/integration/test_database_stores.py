@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from hygge_engine.flow import planner
 from hygge_engine.homes.base import Batch, Position, ReadWindow
 from hygge_engine.project.models.settings import RunType
 from tests.faults.source import Row
@@ -94,6 +96,44 @@ def test_a_reload_of_an_empty_source_leaves_an_empty_table(warehouse: DatabaseWa
     warehouse.source.put(3)
     warehouse.load("incremental")
     assert warehouse.rows() == warehouse.source.rows
+
+
+def test_old_versions_leave_a_history_and_how_the_table_was_can_still_be_asked(
+    warehouse: DatabaseWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = timedelta()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + passed
+
+    monkeypatch.setattr(planner, "datetime", Ahead)
+    warehouse.more = "history: versions\nhistory_retention: 1d\n"
+
+    def versions() -> list[tuple[int, str]]:
+        sql = "SELECT id, __operation FROM things_history ORDER BY id, __version"
+        return [(id_, operation) for id_, operation in warehouse.ask(sql)]
+
+    warehouse.source.put(1, 2, 3)
+    warehouse.load()
+    passed = timedelta(hours=1)
+    warehouse.source.put(1)
+    warehouse.load()
+    first = [(2, "baseline"), (3, "baseline")]
+    assert versions() == [(1, "baseline"), (1, "upsert"), *first]
+    passed = timedelta(hours=26)
+    warehouse.source.put(2)
+    warehouse.load()
+    assert versions() == [(1, "upsert"), (2, "baseline"), (2, "upsert"), (3, "baseline")]
+    passed = timedelta(hours=27)
+    warehouse.source.remove(3)
+    warehouse.load("full_drop")
+    assert versions()[-2:] == [(3, "baseline"), (3, "delete")]
+    passed = timedelta(hours=60)
+    warehouse.source.put(1)
+    warehouse.load()
+    assert versions() == [(1, "upsert"), (1, "upsert"), (2, "upsert")]
 
 
 def test_a_reload_by_difference_lands_what_differs_and_says_where_it_cannot(warehouse: DatabaseWarehouse) -> None:

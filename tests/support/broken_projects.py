@@ -675,11 +675,6 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 5),
         ["`5m`", "at least 1d"],
     ),
-    "a history of a database that is to be pruned": (
-        flow(STORE, "store: {type: sqlite}\nhistory: versions\nhistory_retention: 30d\n"),
-        (FLOW_FILE, 10),
-        ["takes versions out of mirrored tables", "DELETE FROM"],
-    ),
     "a history in another entity's table": (
         flow("[orders, customers]", "[orders, {name: old, store: {table_name: Orders_History}}]\nhistory: versions"),
         (FLOW_FILE, 17),

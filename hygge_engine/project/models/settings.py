@@ -264,10 +264,6 @@ class StoreSettings(Settings):
         table = str(given["table_name"]).replace("{entity}", entity)
         return type(self)(**given | {"table_name": f"{table}{HISTORY_SUFFIX}"})
 
-    def prunes(self) -> bool:
-        """Whether loads can take old versions out of a history, as ``history_retention`` requires."""
-        return False
-
     def agreements(self, journal: str) -> dict[tuple[str, str], str]:
         """Settings on which all entities of a place must agree: (place, key) to value. ``journal`` is where their runs
         are recorded, for people; its key is ``journal.location``."""

@@ -117,9 +117,6 @@ class CrossSectionRules:
         if store is None or entity.home.has_file_times():
             self._refuse_history(place, is_of_files=store is not None)
             return None
-        if entity.history_retention is not None and not store.prunes():
-            self._refuse_retention(entity, item, inherited)
-            return None
         if entity.polish is not None and (taken := _of_history(entity.polish.given_names)):
             polish: Node = item.tree.get("polish") or inherited.get("polish") or item.place
             self._problems.add(
@@ -299,17 +296,6 @@ class CrossSectionRules:
                 "`reload: difference` takes rows away and replaces others, and this store cannot do that",
                 expected="`reload: drop`, or a store that replaces and deletes rows by key: Open Mirroring with "
                 "`row_marker: 4`, SQLite, SQL Server",
-            )
-        )
-
-    def _refuse_retention(self, entity: Entity, item: EntityTree, inherited: MappingNode) -> None:
-        place: Node = item.tree.get("history_retention") or inherited.get("history_retention") or item.place
-        self._problems.add(
-            place.problem(
-                f"`history_retention` takes versions out of mirrored tables, and a store of type `{entity.store.type}` "
-                "lets anybody do that",
-                expected="no `history_retention`",
-                hint="Delete them there: DELETE FROM … WHERE __valid_from < …; no load looks at them again.",
             )
         )
 

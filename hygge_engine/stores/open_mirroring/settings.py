@@ -86,10 +86,6 @@ class OpenMirroringSettings(StoreSettings, LakeSettings):
     def compares(self) -> bool:
         return self.upserts()
 
-    def prunes(self) -> bool:
-        """Nobody else can delete rows of a mirrored table."""
-        return True
-
     def upserts(self) -> bool:
         """With marker 4 Fabric replaces a row by its key; with the others it keeps or refuses the second one."""
         return self.row_marker == 4
