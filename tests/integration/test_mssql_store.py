@@ -165,6 +165,37 @@ def test_a_load_that_dies_before_any_statement_is_carried_on(
     assert point > 10
 
 
+def test_a_comparison_that_dies_before_any_statement_deletes_lost_rows_and_no_others(
+    shop: MssqlWarehouse, fate: Fate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calendar = Calendar(monkeypatch)
+    shop.more = "deletes: { compare: true, every: 0 }\n"
+    shop.source.put(*range(1, 9))
+    shop.run("first", "incremental")
+    point, last = 2, 8
+    while True:
+        before = shop.source.rows
+        gone, last = last - 3, last + 1
+        shop.source.put(2, last)
+        shop.source.remove(gone)
+        fate.revive(dies_before=point)
+        try:
+            shop.run(f"load-{point}", "incremental")
+            break  # there are no more statements
+        except Died:
+            fate.revive()
+        ids = {row[0] for row in shop.rows()}
+        assert ids >= {row[0] for row in before} - {gone}
+        load_id = f"load-{point}"
+        if point % 2:
+            calendar.ahead += timedelta(minutes=3)  # another load takes over
+            load_id = f"next-{point}"
+        assert shop.run(load_id, "incremental").status == "done"
+        assert shop.rows() == shop.source.rows
+        point += 13
+    assert point > 30
+
+
 @pytest.mark.parametrize("run_type", ["incremental", "full_drop"])
 def test_a_commit_whose_answer_is_lost_counts_once(
     shop: MssqlWarehouse, fate: Fate, monkeypatch: pytest.MonkeyPatch, run_type: RunType
