@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from devcloud.onelake import OneLake
-from hygge_engine.errors import HomeUnavailable
+from hygge_engine.errors import CursorUnusable, HomeUnavailable
 from hygge_engine.homes.base import ReadWindow
 from hygge_engine.homes.mssql.home import MssqlHome
 from hygge_engine.homes.mssql.settings import MssqlHomeSettings
 from hygge_engine.orchestration import survey
 from hygge_engine.project.models.settings import CHANGE_DATA_CAPTURE
 from hygge_engine.row_counts import COUNT_NAMES
-from tests.integration.mssql_server import DRIVERS, ServerProcess, connect, own_name
+from tests.integration.mssql_server import DRIVERS, READER, READER_PASSWORD, ServerProcess, connect, own_name
 from tests.integration.tracked_shop import TrackedShop
 
 pytestmark = pytest.mark.any_server
@@ -52,9 +52,9 @@ def world(mssql_server: ServerProcess, lake: OneLake, tmp_path: Path) -> Iterato
         mssql_server.run(f"USE master; DROP DATABASE {DATABASE}")
 
 
-def open_captured(server: ServerProcess, driver: str, batch_rows: int = 1) -> MssqlHome:
-    settings = {"type": "mssql", "connection": "shop", "table": "dbo.items", "batch_rows": batch_rows}
-    connection = connect(server.address, driver, database=DATABASE)
+def open_captured(server: ServerProcess, driver: str, **login: str) -> MssqlHome:
+    settings = {"type": "mssql", "connection": "shop", "table": "dbo.items", "batch_rows": 1}
+    connection = connect(server.address, driver, database=DATABASE, **login)
     return MssqlHome(connection, MssqlHomeSettings.model_validate(settings), captured_by=True)
 
 
@@ -227,6 +227,9 @@ def test_capture_that_is_off_or_stopped_says_how_to_switch_it_on(world: TrackedS
     assert "sp_cdc_start_job" in world.doctor("change data capture")["remedy"]
     world.sql("EXEC sys.sp_cdc_start_job @job_type = N'capture'")
     assert world.load()["rows"] == 9
+    world.sql("EXEC sys.sp_cdc_stop_job @job_type = N'capture'")
+    assert any("no scan of the log is known" in text for text in world.plan()["warnings"])
+    assert world.doctor("capture job")["result"] == "warning"
     world.sql("EXEC sys.sp_cdc_disable_db")
     assert "EXEC sys.sp_cdc_enable_db" in world.run()[1]["message"]
     reloaded = world.load("--run-type", "full_drop")
@@ -241,6 +244,28 @@ def test_a_table_without_news_costs_no_activity(world: TrackedShop, monkeypatch:
     assert (world.load()["attempts"], world.load()["attempts"]) == (1, 0)
     world.sql(DISABLE + "N'all'", ENABLE)
     assert world.run()[1]["error"] == "home.changes_expired"
+
+
+def test_a_login_needs_the_gating_role_and_the_captured_columns(
+    world: TrackedShop, mssql_server: ServerProcess
+) -> None:
+    world.sql(
+        f"CREATE USER reader FOR LOGIN {READER}",
+        "CREATE ROLE readers_of_changes",
+        "GRANT SELECT ON dbo.items TO reader",
+        DISABLE + "N'all'",
+        ENABLE.replace("NULL", "N'readers_of_changes'"),
+    )
+    login = {"username": READER, "password": READER_PASSWORD}
+    with open_captured(mssql_server, "mssql-python", **login) as home:
+        with pytest.raises(CursorUnusable, match=r"may not see what is captured of dbo\.items") as refused:
+            home.high_water(CHANGE_DATA_CAPTURE)
+        assert "gating role" in refused.value.hint
+        world.sql("EXEC sp_addrolemember N'readers_of_changes', N'reader'")
+        lower = home.high_water(CHANGE_DATA_CAPTURE).value
+        world.sql("UPDATE dbo.items SET name = N'x' WHERE id = 1")
+        window = ReadWindow(CHANGE_DATA_CAPTURE, lower, home.high_water(CHANGE_DATA_CAPTURE).value)
+        assert [batch.position for batch in home.read(window)] == [["1"]]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

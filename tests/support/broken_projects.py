@@ -111,6 +111,16 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 9),
         ["one of `file_modified` and `column`", "`column: null` takes an inherited one away"],
     ),
+    "two accounts of changes": (
+        {FLOW_FILE: f"{FILES_FLOW}watermark: {{cdc: true, change_tracking: true}}\n".encode()},
+        (FLOW_FILE, 9),
+        ["one of `cdc` and `change_tracking`"],
+    ),
+    "captured changes of files": (
+        {FLOW_FILE: f"{FILES_FLOW}watermark: {{cdc: dbo_orders}}\n".encode()},
+        (FLOW_FILE, 9),
+        ["this home does not list its changes"],
+    ),
     **{
         f"{name} of {value}": (files, (file, line), words)
         for value, word in (("true", "a whole number"), (".inf", "number"), ("1.5", "a whole number"))

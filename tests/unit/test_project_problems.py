@@ -174,6 +174,7 @@ STORE = FLOW[FLOW.index("store:") : FLOW.index("watermark:") + len("watermark:")
     ("deletes", "hygge", "before", "after", "why"),
     [
         ("compare", HYGGE, "primary_key: id", "change_tracking: true", "Change Tracking lists deleted rows by itself"),
+        ("compare", HYGGE, "primary_key: id", "cdc: true", "Change data capture lists deleted rows by itself"),
         ("compare", HYGGE, STORE, FILES, "this store does not replace and delete rows by key"),
         ("compare", HYGGE + "    application_intent: read_only\n", "", "", "a readable secondary may lack rows"),
         ("mark", HYGGE, "", "", "of a deleted row only the key is known"),

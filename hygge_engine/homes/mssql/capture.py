@@ -41,6 +41,13 @@ STATUS_OF_MANY = (
 INSTANCES = "EXEC sys.sp_cdc_help_change_data_capture @source_schema = ?, @source_name = ?"
 ALL_INSTANCES = "EXEC sys.sp_cdc_help_change_data_capture"
 
+# The last scan of the log that the server remembers; number 0 sums them up.
+LOG_SCANS = (
+    "SELECT TOP (1) CONVERT(nvarchar(19), start_time, 126), latency, error_count FROM sys.dm_cdc_log_scan_sessions "
+    "WHERE session_id <> 0 ORDER BY session_id DESC"
+)
+NOT_SCANNED = "no scan of the log is known since the server started, so that no changes are captured"
+
 COMPUTED = "SELECT c.name FROM sys.computed_columns AS c WHERE c.object_id = OBJECT_ID(?)"
 
 # Where the procedure has what is read of an instance.
@@ -216,6 +223,16 @@ def captured_columns(
     if lacking := [each.name for each in source.columns if each.name in computed and each.name in newest.columns]:
         told.append(f"computed, which change data capture has no values of: {', '.join(lacking)}")
     return kept, tuple(told)
+
+
+def is_scanned(session: Session) -> bool:
+    """Whether the capture job has read the log since the server started; True where the login may not know."""
+    try:
+        return bool(session.fetch_all(LOG_SCANS, doing="Asking for the scans of the log"))
+    except HomeError as error:
+        if error.transient:
+            raise
+        return True
 
 
 def enable_text(name: str) -> str:

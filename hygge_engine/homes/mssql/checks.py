@@ -10,7 +10,14 @@ from functools import partial
 from hygge_engine.checks import DoctorCheck, attempt, failure
 from hygge_engine.errors import CursorUnusable, HomeError, HyggeError
 from hygge_engine.homes.mssql.access import check_select
-from hygge_engine.homes.mssql.capture import START_JOB, captured_columns, look_at_captured, lsn_text
+from hygge_engine.homes.mssql.capture import (
+    LOG_SCANS,
+    NOT_SCANNED,
+    START_JOB,
+    captured_columns,
+    look_at_captured,
+    lsn_text,
+)
 from hygge_engine.homes.mssql.catalogue import SourceObject, describe_source
 from hygge_engine.homes.mssql.session import BEGIN_READING, END_READING, Session
 from hygge_engine.homes.mssql.sessions import check_responds, open_session
@@ -39,11 +46,6 @@ _SNAPSHOT = """\
 SELECT snapshot_isolation_state_desc, is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()"""
 _TRACKING = """\
 SELECT retention_period, retention_period_units_desc FROM sys.change_tracking_databases WHERE database_id = DB_ID()"""
-
-# The scans of the log that the server remembers; number 0 sums them up.
-_LOG_SCANS = """\
-SELECT TOP (1) CONVERT(nvarchar(19), start_time, 126), latency, error_count FROM sys.dm_cdc_log_scan_sessions \
-WHERE session_id <> 0 ORDER BY session_id DESC"""
 
 CAPTURE_HOW = "sys.sp_cdc_help_change_data_capture"
 
@@ -343,12 +345,11 @@ def _check_captured(session: Session, source: SourceObject, named: str) -> Docto
 def _check_capture_job(session: Session) -> DoctorCheck:
     """When the log was read last, and how far behind that was (learn.microsoft.com, "sys.dm_cdc_log_scan_sessions")."""
     name, how = "capture job", "sys.dm_cdc_log_scan_sessions"
-    found = _ask(session, _LOG_SCANS)
+    found = _ask(session, LOG_SCANS)
     if found is None:
         return DoctorCheck(name, "unknown", f"{NOT_AVAILABLE}, or the login lacks VIEW DATABASE STATE", how)
     if not found:
-        text = "no scan of the log is known since the server started, so that no changes are captured"
-        return DoctorCheck(name, "warning", text, how, START_JOB)
+        return DoctorCheck(name, "warning", NOT_SCANNED, how, START_JOB)
     began, latency, errors = found[0]
     text = f"the last scan of the log began {began}, {latency} s behind"
     if errors:

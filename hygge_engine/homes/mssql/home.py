@@ -24,9 +24,11 @@ from hygge_engine.homes.mssql.access import check_select
 from hygge_engine.homes.mssql.batching import read_batches
 from hygge_engine.homes.mssql.bounds import bound_text
 from hygge_engine.homes.mssql.capture import (
+    NOT_SCANNED,
     Captured,
     captured_columns,
     captured_source,
+    is_scanned,
     look_at_captured,
     lsn_text,
 )
@@ -643,7 +645,8 @@ class MssqlHome:
             captured = self._captured_of(source)
         except CursorUnusable:
             return source
-        kept, self._omissions = captured_columns(self._open(), source, captured)
+        kept, told = captured_columns(self._open(), source, captured)
+        self._omissions = told if is_scanned(self._open()) else (*told, NOT_SCANNED)
         return replace(source, columns=kept)
 
     def _tracked_since(self, table: str) -> tuple[str, str]:
