@@ -116,6 +116,12 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     return _response(api.health())
 
 
+@app.route(route="openapi.json", methods=["GET"])
+def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """Describe the API."""
+    return _response(api.openapi())
+
+
 @app.orchestration_trigger(context_name="context")
 def load(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
     """Plan, run and finish one load."""

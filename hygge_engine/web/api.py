@@ -39,7 +39,7 @@ from hygge_engine.web.loads import (
     status_payload,
     was_cancelled,
 )
-from hygge_engine.web.pages import Page
+from hygge_engine.web.pages import RUNS_DEFAULT, Page
 from hygge_engine.web.responses import Response, problem, problem_of
 from hygge_engine.web.under_way import STATUSES, Line, lines_under_way, name_of
 
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from hygge_engine.project.models.project import Entity, Project
 
 _log = logging.getLogger(__name__)
-
-# Loads that `GET /api/runs` lists unless the caller says otherwise.
-RUNS_DEFAULT = 20
 
 # How long a caller waits, in seconds, until the sources have said whether they can use a window; and how many requests
 # with windows ask at once.
@@ -260,6 +257,13 @@ class Api:
             payload = {"status": "unhealthy", "version": __version__, "problems": max(1, len(error.problems))}
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, payload)
         return Response(HTTPStatus.OK, {"status": "healthy", "version": __version__, "flows": len(project.flows)})
+
+    @_responds
+    def openapi(self) -> Response:
+        """``GET /api/openapi.json``: the contract of all routes."""
+        from hygge_engine.web.contract import document
+
+        return Response(HTTPStatus.OK, document())
 
     def _with_project(self, work: Callable[[Project], Response]) -> Response:
         try:

@@ -18,7 +18,8 @@ BODY_LIMIT_BYTES = 64 * 1024
 
 # Our ids are UUIDs, a timer's name its tick, and an operator's may be any word. The SDK puts an id into a URL as it
 # is, where anything else would be a path, a query or a fragment.
-_LOAD_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
+LOAD_ID = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}"
+_LOAD_ID = re.compile(LOAD_ID)
 
 # Where the app is reached, if not under the platform's name for it: behind a gateway or a custom domain.
 PUBLIC_URL = "HYGGE_PUBLIC_URL"

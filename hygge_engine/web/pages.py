@@ -16,6 +16,9 @@ from hygge_engine.web.responses import problem
 PAGE_DEFAULT = 100
 PAGE_LIMIT = 1000
 
+# Loads that `GET /api/runs` lists unless the caller says otherwise.
+RUNS_DEFAULT = 20
+
 
 @dataclass(frozen=True)
 class Page:

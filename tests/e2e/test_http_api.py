@@ -73,6 +73,17 @@ def slow_down(source: ServerProcess, seconds: float) -> None:
     source.fault("slow_rows", table="dbo.parcels", seconds=seconds, times=None)
 
 
+def test_the_client_of_the_page_follows_a_load(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (REPOSITORY / "docs/api.md").read_text(encoding="utf-8")
+    client: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], client)
+    monkeypatch.setenv("HYGGE_URL", app.host.url)
+    monkeypatch.setenv("HYGGE_KEY", app.host.function_key)
+    ended = client["load"](entities=["labels"])
+    assert (ended["status"], ended["totals"]["entities"]) == ("success", 1)
+    assert client["call"]("/api/openapi.json")["openapi"] == "3.1.0"
+
+
 def test_a_cancelled_load_is_settled_and_the_next_one_goes_on(app: App, source: ServerProcess) -> None:
     slow_down(source, 2)
     load_id = app.start()

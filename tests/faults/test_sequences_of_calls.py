@@ -31,6 +31,7 @@ from hygge_engine.orchestration.activities import Activities
 from hygge_engine.stores.landing.state import LandingState
 from hygge_engine.web.api import Api
 from tests.faults.world import FragileLake, Killed
+from tests.support.api_contract import promised
 from tests.unit.load_world import FLOW_YML, LoadWorld
 from tests.unit.orchestration_host import SimulatedContext, SimulatedTask
 from tests.unit.project_files import ENVIRONMENT
@@ -219,7 +220,7 @@ class Calls(RuleBasedStateMachine):
         self.lake = FragileLake(LocalLake(self.world.lake_directory))
         self._patch.setattr(opening, "open_lake", lambda _: self.lake)
         self.hub = Hub(Activities(lambda: self.world.project, QuietWatch))
-        self.api = Api(lambda: self.world.project)
+        self.api = promised(Api(lambda: self.world.project))
         self.replicator = Replicator.on_disk(self.world.lake_directory / ITEM, in_memory=True)
         self.world.fill(orders=5, customers=3)
         self.start("incremental", TABLES)  # tables that can be lost

@@ -19,6 +19,7 @@ from hygge_engine.project import Project, load_project
 from hygge_engine.project.models.documents import EntityDocument, FlowDocument, ProjectDocument
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
+from tests.support.api_contract import promised
 from tests.support.broken_projects import PROJECTS
 from tests.support.durable_client import Client
 from tests.support.secret_sections import SECRETS, SECTIONS, with_section
@@ -60,7 +61,7 @@ def told_by(directory: Path) -> str:
 
     told = [str(found), repr(found), found.brief]
     told += [text for problem in found.problems for text in (problem.render(), repr(problem), str(problem))]
-    api = Api(fail)
+    api = promised(Api(fail))
     started = asyncio.run(api.start_load(b"{}", Client(), requested_by="a test"))
     answers = [started, api.flows(), api.runs(None, None), api.run("x"), api.health()]
     assert {answer.status for answer in answers} == {503}

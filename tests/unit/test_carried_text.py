@@ -29,6 +29,7 @@ from hygge_engine.telemetry.lineage.settings import LineageSettings
 from hygge_engine.telemetry.telemetry import Telemetry
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Response
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.support.logged_events import events
 from tests.support.recorder import Recorder
@@ -88,7 +89,7 @@ class Remembered:
         said: list[Any] = [self.row(load_id), self.mirrored()[load_id], self.mirrored("loads")[load_id]]
         said += [dict(span.attributes or {}) for span in self.machine.spans()]
         said += [json.loads(line) for line in self.lineage.read_bytes().decode().splitlines()]
-        api, client = Api(lambda: self.world.project), Client()
+        api, client = promised(Api(lambda: self.world.project)), Client()
         client.put(load_id, "Completed", input_=json.dumps(request.to_json()), output=json.dumps(summary))
         said += [asyncio.run(api.load_status(load_id, client)), api.run(load_id), api.runs("5", None)]
         return [json.loads(each.body) if isinstance(each, Response) else each for each in said]
@@ -132,7 +133,7 @@ def test_a_load_is_remembered_whatever_it_carries(remembered: Remembered, text: 
     remembered.telemetry.flush()
     for line in remembered.lineage.read_bytes().decode().splitlines():
         json.loads(line)
-    api, client = Api(lambda: world.project), Client()
+    api, client = promised(Api(lambda: world.project)), Client()
     client.put(load_id, "Completed", input_=json.dumps(request.to_json()), output=json.dumps(summary))
     for answer in (asyncio.run(api.load_status(load_id, client)), api.run(load_id), api.runs("5", None)):
         assert answer.status == 200

@@ -30,6 +30,7 @@ from hygge_engine.orchestration.settling import settle
 from hygge_engine.web.api import Api
 from hygge_engine.web.pages import PAGE_DEFAULT
 from tests.journal_rows import EPOCH, make_row
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.support.orchestration_answers import plan
 from tests.unit.load_world import FLOW_YML, LoadWorld
@@ -136,26 +137,26 @@ def client_with(load_id: str) -> Client:
 
 
 def post_a_load(world: LoadWorld) -> None:
-    answer = asyncio.run(Api(lambda: world.project).start_load(b"{}", Client(), requested_by="http"))
+    answer = asyncio.run(promised(Api(lambda: world.project)).start_load(b"{}", Client(), requested_by="http"))
     assert answer.status == HTTPStatus.ACCEPTED
 
 
 def look_at_a_load(world: LoadWorld) -> None:
-    answer = asyncio.run(Api(lambda: world.project).load_status("running", client_with("running")))
+    answer = asyncio.run(promised(Api(lambda: world.project)).load_status("running", client_with("running")))
     assert answer.status == HTTPStatus.OK
 
 
 def look_at_a_purged_load(world: LoadWorld) -> None:
-    answer = asyncio.run(Api(lambda: world.project).load_status("load-3", Client()))
+    answer = asyncio.run(promised(Api(lambda: world.project)).load_status("load-3", Client()))
     assert answer.status == HTTPStatus.OK
 
 
 def list_loads(world: LoadWorld) -> None:
-    assert len(Api(lambda: world.project).runs("5", None).payload["runs"]) == 5
+    assert len(promised(Api(lambda: world.project)).runs("5", None).payload["runs"]) == 5
 
 
 def show_a_load(world: LoadWorld) -> None:
-    assert Api(lambda: world.project).run("load-3").status == HTTPStatus.OK
+    assert promised(Api(lambda: world.project)).run("load-3").status == HTTPStatus.OK
 
 
 def settle_a_load(world: LoadWorld) -> None:
@@ -219,7 +220,7 @@ def test_a_status_costs_one_listing_however_many_tables_are_under_way(
     sizes = []
     for _ in range(2):
         asked.clear()
-        answer = asyncio.run(Api(lambda: world.project).load_status("running", client_with("running")))
+        answer = asyncio.run(promised(Api(lambda: world.project)).load_status("running", client_with("running")))
         assert len(answer.payload["entities"]) == PAGE_DEFAULT
         sizes.append(asked.requests)
     # What the one failure on the page says is read once.

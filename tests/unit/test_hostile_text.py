@@ -24,6 +24,7 @@ from hygge_engine.masking import remember_secret
 from hygge_engine.plain_text import is_commanding
 from hygge_engine.telemetry import add_ids_to_logs
 from hygge_engine.web.api import Api
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import find_problems
@@ -91,7 +92,7 @@ def test_what_is_for_machines_stays_json(world: LoadWorld, caplog: pytest.LogCap
     for event in events:
         fields, _ = json.JSONDecoder().raw_decode(event.partition(" ")[2])
         assert "load_id" in fields
-    api = Api(lambda: world.project)
+    api = promised(Api(lambda: world.project))
     answers = [api.runs(None, None), api.run(world.journal()[0]["coordinator_run_id"])]
     answers.append(asyncio.run(api.start_load(b'{"entities": ["\\u001b[2K"]}', Client(), requested_by="a test")))
     for answer in answers:

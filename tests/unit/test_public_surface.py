@@ -69,7 +69,7 @@ PARAMETERS: dict[Callable[..., None], str] = {
 }
 ROUTES = """
     POST loads · GET loads/{load_id} · POST loads/{load_id}/cancel · GET flows · GET runs
-    · GET runs/{coordinator_run_id} · GET health
+    · GET runs/{coordinator_run_id} · GET health · GET openapi.json
 """
 COLUMNS = """
     entity_run_id coordinator_run_id flow_run_id coordinator flow entity start_time finish_time status run_type

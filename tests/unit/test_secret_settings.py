@@ -20,6 +20,7 @@ from hygge_engine.orchestration.activities import Activities
 from hygge_engine.project import load_project
 from hygge_engine.project.models.settings import CONNECTIONS, STORES, Settings
 from hygge_engine.web.api import Api
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.support.secret_sections import SECRETS, SECTIONS, secrets_of, with_section
 from tests.unit.load_world import FLOW_YML, LoadWorld
@@ -187,7 +188,7 @@ def test_no_command_answer_log_file_or_history_shows_one(
     shown += [world.hygge("plan", "--offline", "--json"), world.hygge("runs", "--entity", "orders", "--json")]
     assert "There is no such table" in "".join(shown)
 
-    api, client = Api(lambda: world.project), Client()
+    api, client = promised(Api(lambda: world.project)), Client()
     answers = [api.flows(), api.health(), api.runs(None, None)]
     for body in (b"{}", b'{"entities": ["nothing"]}', b'{"run_type": 1}'):
         answers.append(asyncio.run(api.start_load(body, client, requested_by="a test")))

@@ -22,6 +22,7 @@ from hygge_engine.orchestration.local import run_load
 from hygge_engine.orchestration.request import LoadRequest, parse_request
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Response, problem_of
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
@@ -162,7 +163,7 @@ def test_a_request_reaches_only_what_the_project_names(world: LoadWorld, key: st
         raise AssertionError("something was opened")
 
     world.before_read = connect
-    api = Api(lambda: world.project)
+    api = promised(Api(lambda: world.project))
 
     assert start(api, {key: [name]}) == HTTPStatus.NOT_FOUND
     assert world.landed_files() == []
@@ -191,7 +192,7 @@ HOSTILE_IDS = [
 @pytest.mark.parametrize("load_id", HOSTILE_IDS)
 def test_the_id_of_a_load_is_never_a_path(world: LoadWorld, load_id: str) -> None:
     """Not in the lake, and not in the URL that the durable SDK makes of it."""
-    api = Api(lambda: world.project)
+    api = promised(Api(lambda: world.project))
 
     class Untouched(Client):
         async def get_status(self, *_: object, **__: object) -> Any:
@@ -224,7 +225,7 @@ def test_no_answer_shows_where_data_lives_or_how_to_get_in(world: LoadWorld) -> 
     run_load(world.project, LoadRequest(coordinator_run_id="settled"), Recorder())
     progress = {"state": "failed", "rows": 0, "bytes": 0, "message": message, "error": "home.not_found"}
     world.place().progress.write("running", "orders_to_fabric", "orders", progress)
-    api, client = Api(lambda: world.project), Client()
+    api, client = promised(Api(lambda: world.project)), Client()
     client.put("running")
     client.put("ended", "Completed", output=json.dumps({"message": message, "entities": [{"message": message}]}))
 

@@ -24,6 +24,7 @@ from hygge_engine.orchestration.source import ProjectSource
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import authenticated
 from hygge_engine.web.responses import Response, problem_of
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.support.recorder import Recorder
 from tests.unit.load_world import LoadWorld
@@ -42,7 +43,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
 @pytest.fixture
 def api(world: LoadWorld, monkeypatch: pytest.MonkeyPatch) -> Api:
     monkeypatch.setenv("WEBSITE_HOSTNAME", "app.example.com")
-    return Api(lambda: world.project)
+    return promised(Api(lambda: world.project))
 
 
 def start(api: Api, body: Any, client: Client | None = None) -> Response:
@@ -456,7 +457,7 @@ def test_health_counts_flows_and_names_nothing(api: Api, tmp_path: Path, monkeyp
     assert answer.status == HTTPStatus.OK
     assert answer.payload == {"status": "healthy", "version": hygge_engine.__version__, "flows": 1}
     monkeypatch.delenv("SHOP_PASSWORD", raising=False)
-    broken = Api(ProjectSource(write_project(tmp_path / "broken")))
+    broken = promised(Api(ProjectSource(write_project(tmp_path / "broken"))))
     answer = broken.health()
     assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
     assert answer.payload == {"status": "unhealthy", "version": hygge_engine.__version__, "problems": 1}
@@ -466,7 +467,7 @@ def test_of_a_broken_project_callers_learn_the_code_and_the_count_and_the_log_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("SHOP_PASSWORD", raising=False)
-    broken = Api(ProjectSource(write_project(tmp_path)))
+    broken = promised(Api(ProjectSource(write_project(tmp_path))))
     for answer in (broken.flows(), broken.runs(None, None), start(broken, {})):
         assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
         assert (answer.payload["code"], answer.payload["problem_count"]) == ("configuration", 1)

@@ -16,6 +16,7 @@ from hygge_engine.orchestration.lanes import LANE_PREFIX
 from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
 from hygge_engine.web.api import Api
 from hygge_engine.web.responses import Response
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import HYGGE
@@ -49,7 +50,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
 
 @pytest.fixture
 def api(world: LoadWorld) -> Api:
-    return Api(lambda: world.project)
+    return promised(Api(lambda: world.project))
 
 
 async def post(api: Api, client: Client, **body: Any) -> Response:

@@ -16,6 +16,7 @@ from hygge_engine.project import Project
 from hygge_engine.web.api import Api
 from hygge_engine.web.door import BODY_LIMIT_BYTES, base_url
 from hygge_engine.web.responses import PROBLEMS_LIMIT, Response
+from tests.support.api_contract import promised
 from tests.support.durable_client import Client
 from tests.unit.load_world import LoadWorld
 
@@ -29,7 +30,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadWorld:
 
 @pytest.fixture
 def api(world: LoadWorld) -> Api:
-    return Api(lambda: world.project)
+    return promised(Api(lambda: world.project))
 
 
 def start(api: Api, body: bytes, client: Client | None = None, content_type: str = "application/json") -> Response:
@@ -220,7 +221,8 @@ def test_a_project_that_nobody_foresaw_to_fail_is_no_empty_answer(world: LoadWor
     def fail() -> Project:
         raise ZeroDivisionError("secret-4711")
 
-    for answer in (start(Api(fail), b"{}"), Api(fail).flows(), Api(fail).runs(None, None), Api(fail).health()):
+    api = promised(Api(fail))
+    for answer in (start(api, b"{}"), api.flows(), api.runs(None, None), api.health()):
         assert answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
         assert answer.payload["code"] == "load.unexpected"
         assert "4711" not in answer.body
