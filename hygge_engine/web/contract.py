@@ -34,8 +34,8 @@ Window.__doc__ = "Bounds of the watermark, both inclusive; one of them may be le
 class LoadRequested(TypedDict, total=False):
     """What to load; everything where nothing is said."""
 
-    flows: list[str]
-    entities: Annotated[list[str], Field(description="Names within the chosen flows, or flow.entity.")]
+    flows: list[str] | None
+    entities: Annotated[list[str] | None, Field(description="Names within the chosen flows, or flow.entity.")]
     run_type: RunType | None
     reload: Reload | None
     requested_by: Annotated[str, Field(max_length=REQUESTED_BY_LIMIT_CHARACTERS)]
@@ -295,7 +295,11 @@ def _limit(default: int) -> dict[str, Any]:
     return _query("limit", bounds, "Lines of a page.")
 
 
-_AFTER = _query("after", {"type": "string"}, "The line that the page comes after, as next_url has it.")
+_AFTER = _query(
+    "after",
+    {"type": "string", "minLength": 1},
+    "The line that the page comes after, as next_url has it; where that cannot be one, the response is a 400.",
+)
 _STATUS = _query("status", {"enum": list(STATUSES)}, "Only entities with this status.")
 _LOAD = {"in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{LOAD_ID}$"}}
 
@@ -365,7 +369,7 @@ ROUTES = (
         [
             _limit(RUNS_DEFAULT),
             _AFTER,
-            _query("flow", {"type": "string"}, "Only runs of this flow."),
+            _query("flow", {"type": "string"}, "Only runs of this flow, a name without control characters."),
             _query("by", {"enum": list(LEVELS), "default": LEVELS[0]}, "What a line is about."),
         ],
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -202,3 +204,17 @@ def test_no_secret_stays_in_the_orchestrations_history(app: App) -> None:
     assert any(file.suffix == ".sqlite3" for file in files)
     for file in files:
         assert not any(secret in file.read_bytes() for secret in secrets), file
+
+
+# What a schema cannot say (whether a list has a line of that name), and what the host does by itself (TRACE is a 404).
+NOT_OURS = ("positive_data_acceptance", "unsupported_method")
+
+
+@not_in_core_tools
+def test_whatever_is_asked_is_answered_as_the_contract_says(app: App, tmp_path: Path) -> None:
+    """Schemathesis makes requests up out of the document, valid ones and others, and looks at each response."""
+    given = ["--header", f"x-functions-key: {app.host.function_key}", "--exclude-checks", ",".join(NOT_OURS)]
+    bounds = ["--max-examples", "15", "--seed", "12", "--phases", "coverage,fuzzing", "--no-color"]
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{app.host.url}/api/openapi.json"]
+    done = subprocess.run([*command, *given, *bounds], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
