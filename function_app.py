@@ -71,9 +71,9 @@ async def start_load(req: func.HttpRequest, client: df.DurableOrchestrationClien
     """Start a load."""
     headers = {"content_type": "content-type", "traceparent": "traceparent"}
     given = {name: req.headers.get(header, "") for name, header in headers.items()}
-    return _response(
-        await api.start_load(req.get_body(), client, requested_by="http", principal=authenticated(req.headers), **given)
-    )
+    key = req.headers.get("idempotency-key")
+    who = {"requested_by": "http", "principal": authenticated(req.headers)}
+    return _response(await api.start_load(req.get_body(), client, idempotency_key=key, **who, **given))
 
 
 @app.route(route="loads/{load_id}", methods=["GET"])

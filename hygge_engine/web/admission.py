@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
+from hygge_engine.errors import InvalidRequest
 from hygge_engine.orchestration.durable_status import DurableStatus, is_running, request_of
 from hygge_engine.orchestration.lanes import LANE_PREFIX
 from hygge_engine.orchestration.request import LoadRequest
@@ -67,6 +68,8 @@ class Admission:
         # Loads that this process has let in, and since when a listing shows them; None while they are being started.
         self._let_in: dict[str, float | None] = {}
         self._asking = 0
+        # Held by a request with a key from its look at what is there until its load is there.
+        self.one_key_at_a_time = asyncio.Lock()
 
     @contextmanager
     def door(self) -> Iterator[None]:
@@ -81,17 +84,20 @@ class Admission:
         finally:
             self._asking -= 1
 
-    async def admit(self, request: LoadRequest, client: ListingClient, limit: int) -> Admitted:
+    async def admit(self, request: LoadRequest, client: ListingClient, limit: int, key: str = "") -> Admitted:
         """Accept a load, while fewer than ``limit`` of them have not ended; the caller calls `started` afterwards.
 
-        Raises Refused (429) where it is one too many.
+        With an idempotency ``key`` the load is the one that an earlier request with this key has started. Raises
+        Refused (429) where it is one too many, and (422) where the key was another request's.
         """
+        if key and await self.is_known(key_id := id_of_key(key, request.principal), request, client):
+            return Admitted(key_id, is_new=False)
         asked_at = time.monotonic()
         listed = await client.get_status_by(runtime_status=self._statuses)
         listed_ids = {str(status.instance_id) for status in listed if is_running(status)}
         running = {load_id for load_id in listed_ids if not load_id.startswith(LANE_PREFIX)}
         mark = _mark(request)
-        for load_id in sorted(running):
+        for load_id in sorted(running) if not key else ():
             if load_id.endswith(mark) and await self._waits_for_the_same(load_id, request, client):
                 return Admitted(load_id, is_new=False)
         # Between the count and the entry nothing else runs.
@@ -101,9 +107,20 @@ class Admission:
             raise Refused(
                 _come_back(f"{counted(len(unfinished), 'load', verb=HAS)} not ended; no more are accepted for now.")
             )
-        load_id = str(UUID(bytes=uuid4().bytes[:-_DIGEST_BYTES] + _digest(request), version=4))
+        own = str(UUID(bytes=uuid4().bytes[:-_DIGEST_BYTES] + _digest(request), version=4))
+        load_id = id_of_key(key, request.principal) if key else own
         self._let_in[load_id] = None
         return Admitted(load_id, is_new=True)
+
+    async def is_known(self, load_id: str, request: LoadRequest, client: ListingClient) -> bool:
+        """Whether a load has been started under the id of a key. Raises Refused where it was asked for otherwise."""
+        status = await client.get_status(load_id, show_input=True)
+        if not status:
+            return False
+        if _digest(LoadRequest.from_json(request_of(status))) != _digest(request):
+            detail = "This Idempotency-Key has come with another request. Give each request a key of its own."
+            raise Refused(problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, code=InvalidRequest.code))
+        return True
 
     async def _waits_for_the_same(self, load_id: str, request: LoadRequest, client: ListingClient) -> bool:
         """Whether a load that asks for the same has not begun: it will read all that there is by now."""
@@ -118,6 +135,11 @@ class Admission:
         self._let_in[load_id] = now
         for known in [known for known, since in self._let_in.items() if since and since < now - REMEMBERED_SECONDS]:
             del self._let_in[known]
+
+
+def id_of_key(key: str, principal: str) -> str:
+    """The id of the load that a caller's idempotency key starts: the same in every process."""
+    return str(UUID(bytes=hashlib.sha256(json.dumps([principal, key]).encode()).digest()[:16], version=4))
 
 
 def _digest(request: LoadRequest) -> bytes:

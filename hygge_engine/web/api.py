@@ -27,7 +27,7 @@ from hygge_engine.orchestration.verdict import UNEXPECTED
 from hygge_engine.plain_text import shortened
 from hygge_engine.telemetry import in_trace_of
 from hygge_engine.web.admission import Admission
-from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text
+from hygge_engine.web.door import Refused, decode_body, is_load_id, is_text, key_in
 from hygge_engine.web.loads import (
     accepted,
     already_ended,
@@ -125,15 +125,27 @@ class Api:
         principal: str = "",
         content_type: str = "",
         traceparent: str = "",
+        idempotency_key: str | None = None,
     ) -> Response:
-        """``POST /api/loads``. ``content_type`` and ``traceparent``: the caller's headers of these names;
-        ``requested_by`` counts where the body has none, ``principal`` is whom the platform has authenticated."""
+        """``POST /api/loads``. ``content_type``, ``traceparent`` and ``idempotency_key``: the caller's headers of these
+        names; ``requested_by`` counts where the body has none, ``principal`` is whom the platform has authenticated."""
+        key = key_in(idempotency_key)
+        given = (requested_by, principal, content_type, traceparent, key)
         with self._admission.door():
-            given = (requested_by, principal, content_type, traceparent)
-            return await self._start_load(body, client, *given)
+            if not key:
+                return await self._start_load(body, client, *given)
+            async with self._admission.one_key_at_a_time:
+                return await self._start_load(body, client, *given)
 
     async def _start_load(
-        self, body: bytes, client: DurableClient, requested_by: str, principal: str, content_type: str, traceparent: str
+        self,
+        body: bytes,
+        client: DurableClient,
+        requested_by: str,
+        principal: str,
+        content_type: str,
+        traceparent: str,
+        key: str,
     ) -> Response:
         try:
             decoded = decode_body(body, content_type)
@@ -143,7 +155,7 @@ class Api:
             who = masked_in({"requested_by": request.requested_by, "principal": principal})
             request = replace(request, **{key: name[:REQUESTED_BY_LIMIT_CHARACTERS] for key, name in who.items()})
             limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
-            load_id, is_new = await self._admission.admit(request, client, limit)
+            load_id, is_new = await self._admission.admit(request, client, limit, key)
         except UnknownSelection as error:
             return await asyncio.to_thread(self._unknown, error, decoded)
         except HyggeError as error:
@@ -153,6 +165,10 @@ class Api:
             try:
                 with in_trace_of(load_id):
                     await client.start_new("load", load_id, request.to_json())
+            except Exception:
+                # Another instance may have started the load of this key meanwhile: the SDK has one error for all.
+                if not key or not await self._admission.is_known(load_id, request, client):
+                    raise
             finally:
                 self._admission.started(load_id)
         return accepted(load_id)

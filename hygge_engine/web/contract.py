@@ -14,7 +14,7 @@ from hygge_engine import __version__
 from hygge_engine.journal.summaries import LEVELS
 from hygge_engine.orchestration.request import RELOADS, REQUESTED_BY_LIMIT_CHARACTERS, RUN_TYPES
 from hygge_engine.statuses import RunStatus
-from hygge_engine.web.door import BODY_LIMIT_BYTES, LOAD_ID
+from hygge_engine.web.door import BODY_LIMIT_BYTES, KEY_LIMIT_CHARACTERS, LOAD_ID
 from hygge_engine.web.pages import PAGE_DEFAULT, PAGE_LIMIT, RUNS_DEFAULT
 from hygge_engine.web.responses import JSON, PROBLEM_JSON
 from hygge_engine.web.under_way import STATUSES
@@ -332,8 +332,17 @@ ROUTES = (
             *_REFUSES,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
             HTTPStatus.TOO_MANY_REQUESTS,
         ),
+        [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LIMIT_CHARACTERS, "pattern": "^[!-~]+$"},
+                "description": "Requests with one key start one load.",
+            }
+        ],
         takes=LoadRequested,
     ),
     Route(

@@ -21,6 +21,10 @@ BODY_LIMIT_BYTES = 64 * 1024
 LOAD_ID = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}"
 _LOAD_ID = re.compile(LOAD_ID)
 
+# Longest idempotency key that is taken: who sends one makes it up.
+KEY_LIMIT_CHARACTERS = 200
+_KEY = re.compile(f"[!-~]{{1,{KEY_LIMIT_CHARACTERS}}}")
+
 # Where the app is reached, if not under the platform's name for it: behind a gateway or a custom domain.
 PUBLIC_URL = "HYGGE_PUBLIC_URL"
 _PLATFORM_HOST = "WEBSITE_HOSTNAME"
@@ -92,6 +96,17 @@ def whole_number(text: str, limit: int) -> int | None:
 def is_text(text: str) -> bool:
     """Whether a parameter is Unicode that can be written down: no half of a surrogate pair, no control character."""
     return _is_unicode(text) and text.isprintable()
+
+
+def key_in(header: str | None) -> str:
+    """The idempotency key of a request, empty where it has none. Raises Refused where it cannot be one: who sends an
+    empty one means to be safe."""
+    if header is None:
+        return ""
+    if not _KEY.fullmatch(header):
+        detail = f"'Idempotency-Key' must be at most {KEY_LIMIT_CHARACTERS} visible characters of ASCII: a UUID, say."
+        raise Refused(problem(HTTPStatus.BAD_REQUEST, detail, code=InvalidRequest.code))
+    return header
 
 
 def authenticated(headers: Mapping[str, str]) -> str:

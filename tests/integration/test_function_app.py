@@ -96,7 +96,7 @@ def test_every_route_but_health_wants_a_key(app: App) -> None:
     assert app.anonymous.get("/api/health").json()["status"] == "healthy"
     declared = re.findall(r'@app.route\(route="(.+?)", methods=\["(\w+)"\]', (APP / "function_app.py").read_text())
     routes = {(method, "/api/" + re.sub(r"{\w+}", "x", route)) for route, method in declared}
-    assert len(routes) == 7
+    assert len(routes) == 8
     for method, path in routes - {("GET", "/api/health")}:
         assert app.anonymous.request(method, path).status_code == HTTPStatus.UNAUTHORIZED, path
         assert app.http.request(method, path).status_code != HTTPStatus.UNAUTHORIZED, path

@@ -104,6 +104,53 @@ def test_a_load_that_could_not_be_started_takes_no_place(api: Api, monkeypatch: 
     assert asyncio.run(post(api, client)).status == HTTPStatus.ACCEPTED
 
 
+async def post_with_key(api: Api, client: Client, key: str, who: str = "", **body: Any) -> Response:
+    data = json.dumps(body).encode()
+    return await api.start_load(data, client, requested_by="http", principal=who, idempotency_key=key)
+
+
+def test_requests_with_one_key_start_one_load(api: Api, world: LoadWorld) -> None:
+    client = SlowClient()
+
+    async def all_at_once() -> list[Response]:
+        return await asyncio.gather(*(post_with_key(api, client, "k1", entities=["orders"]) for _ in range(5)))
+
+    answers = asyncio.run(all_at_once())
+    (load_id,) = {answer.payload["load_id"] for answer in answers}
+    assert list(client.instances) == [load_id]
+    client.go_on(load_id, "settled", "Completed")
+    again = asyncio.run(post_with_key(api, client, "k1", entities=["orders"]))
+    assert (again.status, again.payload["load_id"]) == (HTTPStatus.ACCEPTED, load_id)
+    assert list(client.instances) == [load_id]
+    elsewhere = asyncio.run(post_with_key(promised(Api(lambda: world.project)), client, "k1", entities=["orders"]))
+    assert elsewhere.payload["load_id"] == load_id
+    assert asyncio.run(post_with_key(api, client, "k1", "ada", entities=["orders"])).payload["load_id"] != load_id
+    other = asyncio.run(post_with_key(api, client, "k1"))
+    assert (other.status, other.payload["code"]) == (HTTPStatus.UNPROCESSABLE_ENTITY, "load.invalid_request")
+
+
+def test_two_instances_that_start_the_load_of_a_key_at_once_both_return_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = SlowClient()
+    start = client.start_new
+
+    async def come_second(name: str, instance_id: str, client_input: Any) -> Any:
+        await start(name, instance_id, client_input)
+        raise RuntimeError("409: an instance with this id exists already")
+
+    monkeypatch.setattr(client, "start_new", come_second)
+    answer = asyncio.run(post_with_key(api, client, "k1"))
+    assert (answer.status, answer.payload["load_id"]) == (HTTPStatus.ACCEPTED, *client.instances)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 201, "a\n"])
+def test_what_is_no_key_is_a_bad_request(api: Api, key: str) -> None:
+    client = SlowClient()
+    assert asyncio.run(post_with_key(api, client, key)).status == HTTPStatus.BAD_REQUEST
+    assert not client.instances
+
+
 def test_an_identical_request_is_answered_with_the_load_that_waits(world: LoadWorld, api: Api) -> None:
     client = SlowClient()
 
