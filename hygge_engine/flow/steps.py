@@ -298,6 +298,8 @@ class LeaveOutUnchanged(KeepDigests):
         self._read_keys.clear()
         if last:
             found["counting"] = self._stage_deletes(found["digests"])
+        else:
+            self._writer.abandon()  # or its thread would wait for deletes, which the last slice alone has
         return found
 
     def abandon(self) -> None:

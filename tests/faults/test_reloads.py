@@ -4,6 +4,7 @@ its source afterwards."""
 from __future__ import annotations
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,16 @@ def test_rows_that_reading_passes_over_are_found_by_their_keys(
     assert in_slices or "5 rows that reading had passed over, found by the key" in said
     world.things.hidden = set()
     assert world.run("full_drop") == "reloaded by difference: 0 new or changed, 0 deleted, 17 unchanged"
+
+
+def test_the_slices_of_a_reload_leave_no_thread_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ReloadWorld(tmp_path, monkeypatch, "numbers", in_slices=True)
+    world.things.change(random.Random(1), *range(12))
+    world.run("incremental")
+    del world.things.rows[3]
+    before = set(threading.enumerate())
+    assert " 1 deleted" in world.run("full_drop")
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_source_that_does_not_find_what_it_sends_loses_no_row(

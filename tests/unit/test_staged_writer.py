@@ -9,11 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from hygge_engine.lake.local import LocalLake
+from hygge_engine.stores import staged_writer
 from hygge_engine.stores.parquet import ParquetEncoder
 from hygge_engine.stores.staged_writer import GATHERED_BYTES, SHARED_BYTES, StagedFiles
 
 SCHEMA = pa.schema([pa.field("id", pa.int64())])
 BATCH = pa.record_batch([pa.array(range(1 << 17), pa.int64())], schema=SCHEMA)  # 1 MiB
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process where no test has left a writer open."""
+    monkeypatch.setattr(staged_writer, "_budget", staged_writer._Budget())
 
 
 def _row_groups(path: Path) -> list[int]:

@@ -115,6 +115,7 @@ class PendingChanges:
                 same = f"(SELECT * FROM {before} WHERE number = {self._number} AND step = {self._step})"
                 self._capture(run, capture, AFTER, with_keys(capture.table, same))
         if capture.after is not None and capture.table.tracked:
+            self._step += 1  # a key may be deleted and inserted by one statement, in another spelling
             keys = ", ".join(quote(name) for name in key_names(capture.table))
             self._record(run, target, capture.after, f"SELECT {keys} FROM {capture.storage} WHERE rowid > {last}")
         if capture.truncates:
