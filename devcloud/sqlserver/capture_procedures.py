@@ -46,8 +46,9 @@ def _job(*, on: bool) -> Procedure:
 
     def procedure(executor: Execution, arguments: Arguments) -> None:
         session = executor.session
-        given = read_arguments("sp_cdc_start_job" if on else "sp_cdc_stop_job", arguments, ("job_type",))
-        session.require_administrator("sp_cdc_start_job" if on else "sp_cdc_stop_job")
+        name = "sp_cdc_start_job" if on else "sp_cdc_stop_job"
+        given = read_arguments(name, arguments, ("job_type",))
+        session.require_administrator(name)
         if str(given.get("job_type") or "capture").lower() != "capture":
             raise refuse("the cleanup job of change data capture")
         reached = -1 if on else last_lsn(session.connection, session.database) or 0

@@ -276,14 +276,12 @@ class LeaveOutUnchanged(KeepDigests):
         """The digests of rows that have landed and that reading has not come upon, without those whose keys an earlier
         slice has ``looked_up``, in parts for one statement each. The rows that are read after a part has been returned
         are compared with that part alone."""
-        if not (self._before or self._read != self._keys):
+        if not self._may_miss:
             return
         is_baseline, self._known = self._known is None, None  # the keys need the room
-        read = [self._files.keys_of(self._before), *self._files.hashes(looked_up), *self._read_keys]
-        keys = in_order(read)
-        del read
-        for entries in self._files.there(self._landed):
-            for part in lookup_parts(entries_not_in(keys, entries)):
+        keys = in_order([self._files.keys_of(self._before), *self._files.hashes(looked_up), *self._read_keys])
+        for entries in self._landed_without(keys):
+            for part in lookup_parts(entries):
                 self._known = None if is_baseline else rows_of(part)
                 yield part
 
@@ -313,8 +311,18 @@ class LeaveOutUnchanged(KeepDigests):
         passed_over = counted(self._passed_over, "row") + " that reading had passed over, found by the key"
         return [*filter(None, [self._note]), *([passed_over] if self._passed_over else [])]
 
+    @property
+    def _may_miss(self) -> bool:
+        """Whether rows may have landed that reading has not come upon. Of slices before, files alone have the keys."""
+        return bool(self._before) or self._read != self._keys
+
+    def _landed_without(self, keys: pl.Series) -> Iterator[pa.Table]:
+        """The digests of the rows that have landed, file by file, without those of these keys."""
+        for entries in self._files.there(self._landed):
+            yield entries_not_in(keys, entries)
+
     def _stage_deletes(self, files: Sequence[StagedFile]) -> RowCounts:
-        if self._before or self._read != self._keys:
+        if self._may_miss:
             keys = self._files.keys_of(files)
             if repeats := len(keys) - keys.n_unique():
                 # Only one of them would be known, and the others look changed.
@@ -322,8 +330,8 @@ class LeaveOutUnchanged(KeepDigests):
                     f"{counted(repeats, 'row', verb=HAS)} the same key ({', '.join(self.digests.key)}) as another one",
                     hint=UNIQUE_HINT,
                 )
-            for entries in self._files.there(self._landed):
-                for rows in self.digests.deleted(entries_not_in(keys, entries)):
+            for entries in self._landed_without(keys):
+                for rows in self.digests.deleted(entries):
                     self._writer.delete(rows)
         self.deletes = self._writer.finish()
         read, deletes = sum(file.rows for file in files), sum(file.rows for file in self.deletes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -129,15 +129,12 @@ class LoadStatus(TypedDict):
     message: NotRequired[str]
 
 
-class LoadRun(Counted):
-    """A load, as the journal has it. ``status`` is the gravest of its entities'; ``duration`` in seconds."""
+class AddedUp(Counted):
+    """What entity runs come to, in the journal; ``duration`` in seconds."""
 
-    coordinator_run_id: str
-    coordinator: str | None
     started: Time | None
     finished: Time | None
     status: str | None
-    entities: int
     succeeded: int
     failed: int
     skipped: int
@@ -145,30 +142,27 @@ class LoadRun(Counted):
     rows: int
     bytes: int
     duration: float | None
+    message: str | None
+
+
+class LoadRun(AddedUp):
+    """A load, as the journal has it. ``status`` is the gravest of its entities'."""
+
+    coordinator_run_id: str
+    coordinator: str | None
+    entities: int
     requested_by: str | None
     run_type: str | None
-    message: str | None
     principal: str | None
 
 
-class FlowRuns(Counted):
-    """How a flow, or an entity, has come along; ``status`` is that of its newest run, ``duration`` in seconds."""
+class FlowRuns(AddedUp):
+    """How a flow, or an entity, has come along; ``status`` is that of its newest run, ``duration`` is of all."""
 
     flow: str
     entity: NotRequired[str | None]
     runs: int
-    started: Time | None
-    finished: Time | None
-    status: str | None
     succeeded_at: Time | None
-    succeeded: int
-    failed: int
-    skipped: int
-    cancelled: int
-    rows: int
-    bytes: int
-    duration: float | None
-    message: str | None
 
 
 class EntityRun(Counted):
@@ -313,7 +307,7 @@ class Route:
     summary: str
     returns: Mapping[HTTPStatus, Any]
     refusals: Sequence[HTTPStatus] = ()
-    parameters: Sequence[Mapping[str, Any]] = field(default=())
+    parameters: Sequence[Mapping[str, Any]] = ()
     takes: Any = None
     is_open: bool = False
 

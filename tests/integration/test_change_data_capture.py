@@ -18,7 +18,7 @@ from hygge_engine.orchestration import survey
 from hygge_engine.project.models.settings import CHANGE_DATA_CAPTURE
 from hygge_engine.row_counts import COUNT_NAMES
 from tests.integration.mssql_server import DRIVERS, READER, READER_PASSWORD, ServerProcess, connect, own_name
-from tests.integration.tracked_shop import TrackedShop
+from tests.integration.tracked_shop import CHANGES, TrackedShop, any_change
 
 pytestmark = pytest.mark.any_server
 
@@ -63,10 +63,7 @@ def test_inserts_updates_deletes_and_changed_keys_arrive(world: TrackedShop) -> 
     assert (first["rows"], first["watermark"]) == (9, "0x0000002A000000110001")
     world.check()
     world.sql(
-        "UPDATE dbo.items SET name = N'changed' WHERE id IN (1, 2)",
-        "DELETE FROM dbo.items WHERE id IN (2, 3)",
-        "INSERT INTO dbo.items (id, name) VALUES (10, N'new'), (11, N'gone soon')",
-        "DELETE FROM dbo.items WHERE id = 11",
+        *CHANGES,
         "BEGIN TRANSACTION; UPDATE dbo.items SET id = 20 WHERE id = 4; "
         "UPDATE dbo.items SET id = 21 WHERE id = 20; COMMIT TRANSACTION",
     )
@@ -106,21 +103,7 @@ def test_any_sequence_of_changes_ends_with_the_table_as_it_is(
     world.load()
     columns, is_stopped, instances = "", False, ["dbo_items"]
     for number in range(9):
-        statements = []
-        for _ in range(chance.randint(1, 4)):
-            one, other = chance.randint(1, 12), chance.randint(1, 12)
-            statements.append(
-                chance.choice(
-                    [
-                        f"INSERT INTO dbo.items (id, name) SELECT {one}, N'{number}' WHERE NOT EXISTS "
-                        f"(SELECT 1 FROM dbo.items WHERE id = {one})",
-                        f"UPDATE dbo.items SET name = N'{number}'{columns} WHERE id <= {one}",
-                        f"UPDATE dbo.items SET id = {other} WHERE id = {one} AND NOT EXISTS "
-                        f"(SELECT 1 FROM dbo.items WHERE id = {other})",
-                        f"DELETE FROM dbo.items WHERE id = {one}",
-                    ]
-                )
-            )
+        statements = [any_change(chance, "dbo.items", "name", 12, number, columns) for _ in range(chance.randint(1, 4))]
         world.sql(f"BEGIN TRANSACTION; {'; '.join(statements)}; COMMIT TRANSACTION")
         match chance.randint(1, 8):
             case 1 if not columns:

@@ -14,7 +14,7 @@ from hygge_engine.orchestration import survey
 from hygge_engine.project.models.settings import CHANGE_TRACKING
 from hygge_engine.row_counts import COUNT_NAMES
 from tests.integration.mssql_server import DRIVERS, ServerProcess, open_home, own_name
-from tests.integration.tracked_shop import TrackedShop
+from tests.integration.tracked_shop import CHANGES, TrackedShop
 
 pytestmark = pytest.mark.any_server
 
@@ -42,10 +42,7 @@ def test_inserts_updates_deletes_and_changed_keys_arrive(world: TrackedShop) -> 
     assert (first["rows"], first["watermark"]) == (9, "1")
     world.check()
     world.sql(
-        "UPDATE dbo.items SET name = N'changed' WHERE id IN (1, 2)",
-        "DELETE FROM dbo.items WHERE id IN (2, 3)",
-        "INSERT INTO dbo.items (id, name) VALUES (10, N'new'), (11, N'gone soon')",
-        "DELETE FROM dbo.items WHERE id = 11",
+        *CHANGES,
         "UPDATE dbo.items SET id = 20 WHERE id = 4",
     )
     second = world.load()

@@ -11,6 +11,7 @@ import pytest
 
 from devcloud.sqlserver import DEFAULT_LOGINS
 from tests.integration.mssql_server import READER_PASSWORD, ServerProcess, own_name
+from tests.integration.tracked_shop import any_change
 
 DATABASE = own_name("captured")
 ENABLE = "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'things', @role_name = NULL"
@@ -77,21 +78,7 @@ def test_replayed_changes_make_the_table(client: Client, seed: int) -> None:
     chance = random.Random(seed)
     rows = {1: "a", 2: "b", 3: "c"}
     for number in range(25):
-        statements = []
-        for _ in range(chance.randint(1, 3)):
-            one, other = chance.randint(1, 6), chance.randint(1, 6)
-            statements.append(
-                chance.choice(
-                    [
-                        f"INSERT INTO dbo.things SELECT {one}, N'{number}' WHERE NOT EXISTS "
-                        f"(SELECT 1 FROM dbo.things WHERE id = {one})",
-                        f"UPDATE dbo.things SET value = N'{number}' WHERE id <= {one}",
-                        f"UPDATE dbo.things SET id = {other} WHERE id = {one} AND NOT EXISTS "
-                        f"(SELECT 1 FROM dbo.things WHERE id = {other})",
-                        f"DELETE FROM dbo.things WHERE id = {one}",
-                    ]
-                )
-            )
+        statements = [any_change(chance, "dbo.things", "value", 6, number) for _ in range(chance.randint(1, 3))]
         client.ask(f"BEGIN TRANSACTION; {'; '.join(statements)}; COMMIT TRANSACTION")
     for _, operation, id_, value in client.changes():
         if operation in (DELETED, BEFORE):

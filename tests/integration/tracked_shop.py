@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -33,6 +34,14 @@ store: {{ type: open_mirroring, account_url: "{lake_url}", filesystem: "{workspa
 watermark: {watermark}
 entities: [items]
 """
+
+# One row of each kind: changed, changed and deleted, deleted, inserted, inserted and deleted.
+CHANGES = (
+    "UPDATE dbo.items SET name = N'changed' WHERE id IN (1, 2)",
+    "DELETE FROM dbo.items WHERE id IN (2, 3)",
+    "INSERT INTO dbo.items (id, name) VALUES (10, N'new'), (11, N'gone soon')",
+    "DELETE FROM dbo.items WHERE id = 11",
+)
 
 
 class TrackedShop:
@@ -174,3 +183,19 @@ class TrackedShop:
         assert [(id_, name) for id_, name, _ in mirrored] == self.sql(f"SELECT id, name FROM {source} ORDER BY id")
         assert all(at is not None for _, _, at in mirrored)
         check_landing_zone(self._lake.path(WORKSPACE, MIRROR))
+
+
+def any_change(chance: random.Random, table: str, column: str, highest: int, number: int, more: str = "") -> str:
+    """A statement that inserts, updates or deletes rows of ids up to ``highest``, or changes one's id. ``number`` is
+    what ``column`` holds then; ``more`` is assigned besides."""
+    one, other = chance.randint(1, highest), chance.randint(1, highest)
+    return chance.choice(
+        [
+            f"INSERT INTO {table} (id, {column}) SELECT {one}, N'{number}' WHERE NOT EXISTS "
+            f"(SELECT 1 FROM {table} WHERE id = {one})",
+            f"UPDATE {table} SET {column} = N'{number}'{more} WHERE id <= {one}",
+            f"UPDATE {table} SET id = {other} WHERE id = {one} AND NOT EXISTS "
+            f"(SELECT 1 FROM {table} WHERE id = {other})",
+            f"DELETE FROM {table} WHERE id = {one}",
+        ]
+    )

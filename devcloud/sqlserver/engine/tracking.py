@@ -110,10 +110,9 @@ class PendingChanges:
         if capture.table.captures and capture.after is not None:
             self._capture(run, capture, INSERTED, f"s.rowid > {last}")
         elif capture.table.captures and capture.before is not None and capture.before[0] == "U":
-            for instance in capture.table.captures[:1]:
-                before = captured_table(capture.database, instance)
-                same = f"(SELECT * FROM {before} WHERE number = {self._number} AND step = {self._step})"
-                self._capture(run, capture, AFTER, with_keys(capture.table, same))
+            before = captured_table(capture.database, capture.table.captures[0])
+            same = f"(SELECT * FROM {before} WHERE number = {self._number} AND step = {self._step})"
+            self._capture(run, capture, AFTER, with_keys(capture.table, same))
         if capture.after is not None and capture.table.tracked:
             self._step += 1  # a key may be deleted and inserted by one statement, in another spelling
             keys = ", ".join(quote(name) for name in key_names(capture.table))

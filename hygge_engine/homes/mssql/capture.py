@@ -145,13 +145,15 @@ def instances_of(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[Instance]]:
 
 
 def readable(
-    name: str, instances: Sequence[Instance], reached: int | None, key: Sequence[str], named: str
+    name: str, instances: Sequence[Instance], reached: int | None, key: Sequence[str], captured_by: bool | str
 ) -> tuple[Instance, ...]:
-    """Those instances of a table that can be read, the newest first. Raises CursorUnusable where there are none.
+    """Those instances of a table that can be read, the newest first; ``captured_by`` is the one that counts, True for
+    any. Raises CursorUnusable where there are none.
 
     One that the capture job has not come to keeps nothing yet, and lacks what was changed since it was made: while
     another one is known, it waits.
     """
+    named = captured_by if isinstance(captured_by, str) else ""
     found = [each for each in instances if not named or each.name.lower() == named.lower()]
     if not found:
         hint = suggest(named, [each.name for each in instances]) if instances else enable_text(name)
@@ -170,8 +172,8 @@ def readable(
     return tuple(reversed(passed)) or (begun[0],)
 
 
-def look_at_captured(session: Session, source: SourceObject, named: str) -> Captured:
-    """What a database says of a table's captured changes, ``named`` being the instance that counts, empty for any.
+def look_at_captured(session: Session, source: SourceObject, captured_by: bool | str) -> Captured:
+    """What a database says of a table's captured changes; ``captured_by`` as for `readable`.
 
     Raises CursorUnusable where they are not captured, or may not be seen.
     """
@@ -204,7 +206,7 @@ def look_at_captured(session: Session, source: SourceObject, named: str) -> Capt
         ) from error
     found = instances_of(listed).get(whole(object_id, doing), [])
     number = lsn_number(reached)
-    instances = readable(source.name, found, number, source.key, named)
+    instances = readable(source.name, found, number, source.key, captured_by)
     return Captured(number or 0, table_text(object_id, created), instances)
 
 

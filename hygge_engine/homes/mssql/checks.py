@@ -120,8 +120,8 @@ def _check_source(
     if settings.consistency == "snapshot":
         checks.append(attempt("consistency", "sys.databases", lambda: _check_consistency(session)))
     if captured_by:
-        named = captured_by if isinstance(captured_by, str) else ""
-        checks.append(attempt("change data capture", CAPTURE_HOW, partial(_check_captured, session, source, named)))
+        look = partial(_check_captured, session, source, captured_by)
+        checks.append(attempt("change data capture", CAPTURE_HOW, look))
         checks.append(attempt("capture job", "sys.dm_cdc_log_scan_sessions", partial(_check_capture_job, session)))
     if settings.table and not captured_by:
         look = partial(_check_table_tracking, session, source, needed=tracks)
@@ -328,9 +328,9 @@ def _check_table_tracking(session: Session, source: SourceObject, *, needed: boo
     return DoctorCheck("change tracking", "failed", text, how, f"{remedy} Or choose a watermark.column.")
 
 
-def _check_captured(session: Session, source: SourceObject, named: str) -> DoctorCheck:
+def _check_captured(session: Session, source: SourceObject, captured_by: bool | str) -> DoctorCheck:
     """By which instance a table is captured, since when, and what of it is not. Raises CursorUnusable."""
-    captured = look_at_captured(session, source, named)
+    captured = look_at_captured(session, source, captured_by)
     _, told = captured_columns(session, source, captured)
     first, *others = captured.instances
     since = f"changes are kept since LSN {lsn_text(captured.oldest)}, known up to {lsn_text(captured.newest)}"

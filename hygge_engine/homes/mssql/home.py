@@ -571,14 +571,8 @@ class MssqlHome:
     def _versions(self) -> HighWater:
         """The range of versions of Change Tracking. Raises CursorUnusable where it is off or may not be seen."""
         source = self._described()
-        if not self._settings.table or self._settings.key:
-            reason = "Change Tracking lists the changes of a table by its primary key alone."
-            raise CursorUnusable(reason, hint="Remove query and key from home.")
-        if not source.tracked:
-            raise CursorUnusable(
-                f"{source.name} stands for a table of another database, whose Change Tracking this one cannot query.",
-                hint="Read the table itself, over a connection to its database.",
-            )
+        reason = "Change Tracking lists the changes of a table by its primary key alone."
+        self._check_is_table(source, reason, "Change Tracking")
         try:
             current, oldest = self._ask(VERSIONS, source.tracked)[0]
         except HomeError as error:
@@ -609,21 +603,24 @@ class MssqlHome:
         since, table = self._tracked_since(source.tracked)
         return HighWater(str(current), "version", oldest=str(oldest), since=since, table=table, may_lag=lags)
 
+    def _check_is_table(self, source: SourceObject, by_key: str, account: str) -> None:
+        """Raise CursorUnusable where changes are not those of a table of this database, read by its own key."""
+        if not self._settings.table or self._settings.key:
+            raise CursorUnusable(by_key, hint="Remove query and key from home.")
+        if not source.tracked:
+            raise CursorUnusable(
+                f"{source.name} stands for a table of another database, whose {account} this one cannot query.",
+                hint="Read the table itself, over a connection to its database.",
+            )
+
     def _captured(self) -> Captured:
         """What change data capture keeps of the table. Raises CursorUnusable where it is off or may not be seen."""
         return self._captured_of(self._described())
 
     def _captured_of(self, source: SourceObject) -> Captured:
-        if not self._settings.table or self._settings.key:
-            reason = "Change data capture keeps the changes of a table by its own key alone."
-            raise CursorUnusable(reason, hint="Remove query and key from home.")
-        if not source.tracked:
-            raise CursorUnusable(
-                f"{source.name} stands for a table of another database, whose captured changes this one cannot query.",
-                hint="Read the table itself, over a connection to its database.",
-            )
-        named = self._captured_by if isinstance(self._captured_by, str) else ""
-        return look_at_captured(self._open(), source, named)
+        reason = "Change data capture keeps the changes of a table by its own key alone."
+        self._check_is_table(source, reason, "captured changes")
+        return look_at_captured(self._open(), source, self._captured_by)
 
     def _check_captured(self, lower: str, upper: str) -> Captured:
         """As `_check_versions`: a transient error where changes between two LSNs are lost."""

@@ -286,9 +286,9 @@ class _Survey:
         for table in tables:
             source, number = table.described.source, table.described.id
             reached, which, computed = status.get(number, (None, "", None))
-            named = table.asked.captured_by if isinstance(table.asked.captured_by, str) else ""
             try:
-                instances = readable(source.name, found.get(number, []), reached, source.key, named)
+                listed = found.get(number, [])
+                instances = readable(source.name, listed, reached, source.key, table.asked.captured_by)
             except CursorUnusable:
                 continue
             kept = Captured(reached or 0, which, instances)
