@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
@@ -132,10 +133,7 @@ class Api:
         key = key_in(idempotency_key)
         given = (requested_by, principal, content_type, traceparent, key)
         with self._admission.door():
-            if not key:
-                return await self._start_load(body, client, *given)
-            async with self._admission.one_key_at_a_time:
-                return await self._start_load(body, client, *given)
+            return await self._start_load(body, client, *given)
 
     async def _start_load(
         self,
@@ -155,23 +153,27 @@ class Api:
             who = masked_in({"requested_by": request.requested_by, "principal": principal})
             request = replace(request, **{key: name[:REQUESTED_BY_LIMIT_CHARACTERS] for key, name in who.items()})
             limit = (await asyncio.to_thread(self._open_project)).options.unfinished_loads
-            load_id, is_new = await self._admission.admit(request, client, limit, key)
         except UnknownSelection as error:
             return await asyncio.to_thread(self._unknown, error, decoded)
         except HyggeError as error:
             return problem_of(error)
-        if is_new:
-            request = replace(request, traceparent=usable_traceparent(traceparent))
-            try:
-                with in_trace_of(load_id):
-                    await client.start_new("load", load_id, request.to_json())
-            except Exception:
-                # Another instance may have started the load of this key meanwhile: the SDK has one error for all.
-                if not key or not await self._admission.is_known(load_id, request, client):
-                    raise
-            finally:
-                self._admission.started(load_id)
+        # Requests with keys take turns once no source is asked any more, which may take long.
+        async with self._admission.one_key_at_a_time if key else nullcontext():
+            load_id, is_new = await self._admission.admit(request, client, limit, key)
+            if is_new:
+                await self._begin(load_id, replace(request, traceparent=usable_traceparent(traceparent)), client, key)
         return accepted(load_id)
+
+    async def _begin(self, load_id: str, request: LoadRequest, client: DurableClient, key: str) -> None:
+        try:
+            with in_trace_of(load_id):
+                await client.start_new("load", load_id, request.to_json())
+        except Exception:
+            # Another instance may have started the load of this key meanwhile: the SDK has one error for all.
+            if not key or not await self._admission.is_known(load_id, request, client):
+                raise
+        finally:
+            self._admission.started(load_id)
 
     @_responds_later
     async def load_status(

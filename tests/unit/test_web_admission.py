@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hygge_engine.flow import bounds as flow_bounds
 from hygge_engine.orchestration.lanes import LANE_PREFIX
 from hygge_engine.orchestration.schedule import ID_PREFIX, Tick, start_due_loads
 from hygge_engine.web.api import Api
@@ -142,6 +144,30 @@ def test_two_instances_that_start_the_load_of_a_key_at_once_both_return_it(
     monkeypatch.setattr(client, "start_new", come_second)
     answer = asyncio.run(post_with_key(api, client, "k1"))
     assert (answer.status, answer.payload["load_id"]) == (HTTPStatus.ACCEPTED, *client.instances)
+
+
+def test_a_source_that_hangs_holds_up_no_request_with_another_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, asked, go_on = SlowClient(), threading.Event(), threading.Event()
+
+    def hang(*given: object) -> None:
+        asked.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr(flow_bounds, "check_window", hang)
+
+    async def both() -> tuple[Response, bool]:
+        slow = asyncio.create_task(post_with_key(api, client, "slow", entities=["orders"], window={"from": 1}))
+        try:
+            assert await asyncio.to_thread(asked.wait, 30)
+            quick = await post_with_key(api, client, "quick", entities=["orders"])
+            return quick, slow.done()
+        finally:
+            go_on.set()
+            await slow
+
+    quick, was_done = asyncio.run(both())
+    assert (quick.status, was_done) == (HTTPStatus.ACCEPTED, False)
+    assert len(client.instances) == 2
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 201, "a\n"])
