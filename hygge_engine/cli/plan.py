@@ -319,8 +319,9 @@ def _add_destination(
             line.mode, mode = "difference", "changes"
     if compares_keys(entity):
         keys = polish.key(destination.key_columns)
-        if why := outlook(entity, destination, polish, state, keys, keys_alone=line.mode != "difference"):
-            if line.mode == "difference":
+        would_drop = line.mode == "difference" and not entity.history_of
+        if why := outlook(entity, destination, polish, state, keys, keys_alone=not would_drop):
+            if would_drop:
                 line.errors.append(f"the source: it has fallen behind, and what differs cannot be landed: {why}")
             else:
                 line.warnings.append(f"keys cannot be compared yet, so that no deletes are known: {why}")

@@ -18,7 +18,6 @@ from hygge_engine.flow.digests import (
     stage_key_hashes,
 )
 from hygge_engine.flow.lookups import SourceLookup, lookup_parts
-from hygge_engine.flow.marking import marking
 from hygge_engine.flow.planner import LoadPlanner
 from hygge_engine.flow.reading import Cut, WindowReader
 from hygge_engine.homes.base import Home, ListsKeys, Position
@@ -69,7 +68,7 @@ class KeyComparison:
         snapshot = self._lease.state.true_snapshot
         if snapshot is None:
             raise SnapshotUnusable("it speaks of other rows than those that have landed")
-        writer = marking(self._destination.writer(self._lease, self._schema, marked=True), self._opened)
+        writer = self._reader.writer(self._opened, self._schema, marked=True)
         keeper = DigestKeeper(self._destination, self._lease, self._digests, self._files, snapshot)
         keys = in_order([*self._files.hashes(self._opened.keys), *self._read])
         deleted = rows = 0

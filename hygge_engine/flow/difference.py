@@ -61,8 +61,9 @@ def cannot_compare_keys(destination: Destination[Any], polish: Polish, keys: Seq
     if why := cannot_compare(destination, polish, keys):
         return why
     for each in polish.columns:
-        made = each.column.name in keys and (not each.source or each.treatment.startswith("hash"))
-        if made:
+        if each.column.name not in keys or each.column.name == polish.version:
+            continue
+        if not each.source or each.treatment.startswith("hash"):
             return f"the source cannot be asked for values of {each.column.name}, which polish makes"
     return ""
 

@@ -100,6 +100,7 @@ class LoadPlanner:
         self._polish: Polish | None = None
         self._notes: list[str] = []
         self._distrusted = ""
+        self._uncompared = ""
         self._fallen: tuple[Verdict, Reach] | None = None
         self._has_lost = False
 
@@ -235,6 +236,10 @@ class LoadPlanner:
         known."""
         self._distrusted = why
 
+    def refuse_comparison(self, why: str) -> None:
+        """Compare no keys in this load, because of a clause."""
+        self._uncompared = why
+
     @property
     def comparison_is_due(self) -> bool:
         """Whether the load compares keys after its increment."""
@@ -288,7 +293,8 @@ class LoadPlanner:
             return why
         check_key(state, keys)
         digests = self.digests(self.comparable(), keys)
-        why = self._distrusted or why_not_compared(state, digests, self._lease.place, keys_alone=True)
+        why = self._uncompared or self._distrusted
+        why = why or why_not_compared(state, digests, self._lease.place, keys_alone=True)
         if why := why or self._broken_history():
             return f"{why}; once it is reloaded with run_type full_drop they are compared"
         return ""
@@ -332,7 +338,7 @@ class LoadPlanner:
         check_versions(self._destination, self.polish(), keys)
         polish = self.polish()
         digests = self.digests(pa.schema([each for each in polish.table.schema if each.name in columns]), keys)
-        opened = replace(opened, made_of=digests.made_of)
+        opened = replace(opened, made_of=digests.made_of, keyed=digests.keyed if compares_keys(self._entity) else "")
         if not stays:
             return opened
         why = self._distrusted or why_not_known(self._lease.state, digests)

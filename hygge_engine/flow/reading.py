@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
 from hygge_engine.errors import LakeError, StoreError
 from hygge_engine.flow.difference import cannot_compare_keys
@@ -113,7 +114,7 @@ class WindowReader:
         steps = self._steps(opened, landed)
         self._renewed = time.monotonic()
         keeping = self._keeping(opened, landed)
-        writer = self._writer(opened, landed, marked=self._are_marked(opened))
+        writer = self.writer(opened, landed.schema, marked=self._are_marked(opened))
         try:
             is_told = opened.adds or opened.difference or self._planner.keeps_versions
             telling = [] if is_told else [TellApart()]
@@ -194,7 +195,7 @@ class WindowReader:
         if snapshot is None:
             raise SnapshotUnusable("it speaks of other rows than those that have landed")
         known, keys = files.rows_there(snapshot.files)
-        writer = self._writer(opened, landed, marked=True)
+        writer = self.writer(opened, landed.schema, marked=True)
         upserts = sum(file.rows for file in opened.staged)
         return [LeaveOutUnchanged(digests, keeper, opened.digests, files, snapshot.files, known, keys, writer, upserts)]
 
@@ -215,7 +216,7 @@ class WindowReader:
         rows, sum_of_keys = files.rows_there(there)
         known = None if self._is_baseline(opened) else rows
         keeper = DigestKeeper(self._destination, self._lease, digests, files, None)
-        writer, upserts = self._writer(opened, landed, marked=True), sum(file.rows for file in opened.staged)
+        writer, upserts = self.writer(opened, landed.schema, marked=True), sum(file.rows for file in opened.staged)
         return LeaveOutUnchanged(digests, keeper, opened.digests, files, there, known, sum_of_keys, writer, upserts)
 
     def _is_baseline(self, opened: OpenLoad) -> bool:
@@ -259,9 +260,9 @@ class WindowReader:
             self._lease.stage_changes(keys=(*opened.keys, *staged))
         return cut
 
-    def _writer(self, opened: OpenLoad, landed: SourceSchema, *, marked: bool) -> RowWriter:
-        """Where rows are staged."""
-        writer = marking(self._destination.writer(self._lease, landed.schema, marked=marked), opened)
+    def writer(self, opened: OpenLoad, schema: pa.Schema, *, marked: bool) -> RowWriter:
+        """Where rows of an open load are staged, as versions where these are kept."""
+        writer = marking(self._destination.writer(self._lease, schema, marked=marked), opened)
         if not self._planner.keeps_versions:
             return writer
         operation: Operation = "baseline" if self._is_baseline(opened) else "upsert"

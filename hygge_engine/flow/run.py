@@ -214,7 +214,7 @@ class _Slice:
                 self._discard()
                 continue
             except NotCompared as refused:
-                self._planner.distrust_snapshot(str(refused))
+                self._planner.refuse_comparison(str(refused))
                 self._discard()
                 continue
             except SourceChanged as changed:

@@ -47,6 +47,7 @@ type Version = Row | None
 HOW: dict[str, WatermarkSettings | None] = {
     "tracking": WatermarkSettings(change_tracking=True, on_expired="reload"),
     "watermark": WatermarkSettings(column="modified"),
+    "compared": WatermarkSettings(column="modified"),
     "whole": None,
 }
 
@@ -58,7 +59,9 @@ class HistoryWorld(World):
         super().__init__(root, monkeypatch, slice_minutes=1e-9 if in_slices else 4, tick_between=False)
         store = self.settings.of_history("things")
         assert store is not None
-        self.entity = replace(self.entity, watermark=HOW[how], history="versions").with_history(store)
+        deletes = DeletesSettings(compare=how == "compared", every=0)
+        table = replace(self.entity, watermark=HOW[how], history="versions", deletes=deletes)
+        self.entity = table.with_history(store)
         self.settings = cast("Any", store)
         self.layout = layout_of(self.settings, "flow", self.entity.name)
         self.things = Source(root / "source.json")
@@ -139,7 +142,7 @@ def change(source: Source, random_: random.Random, how: str) -> None:
     source.put(*ids, 9)  # the newest row stays, or a watermark would fall back
     if random_.random() < 0.6:
         source.remove(*random_.sample(range(8), 2))
-    if how != "watermark":
+    if how not in ("watermark", "compared"):  # which see no change without a newer watermark
         source.correct(*random_.sample(range(8), random_.randint(0, 2)))
         source.touch(*random_.sample(range(8), 3))
         source.put(11)
@@ -285,15 +288,16 @@ def test_a_source_that_fell_back_holds_up_no_history_whose_table_recovers(
         assert (world.versions()[3], list(world.versions())) == ([newest, None], [1, 2, 3, 4])
 
 
-def test_a_database_keeps_versions_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["tracking", "compared"])
+def test_a_database_keeps_versions_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     random_ = random.Random(1)
-    world = HistoryWorld(tmp_path, monkeypatch, "tracking")
+    world = HistoryWorld(tmp_path, monkeypatch, how)
     database = SqliteDatabase(tmp_path / "warehouse.db", DiskReach(tmp_path, "anywhere"))
     table = DatabaseTable(database, world.entity.id, "things_history", key_columns=("id",))
     monkeypatch.setattr(flow_run, "open_table", lambda project, entity: table)
     monkeypatch.setattr(world, "state", lambda: table.state())
     for number in range(5):
-        change(world.things, random_, "tracking")
+        change(world.things, random_, how)
         world.run("full_drop" if number == 3 else "incremental")
     with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
         rows = connection.execute("SELECT id, value, modified FROM things_history ORDER BY id, __version").fetchall()

@@ -287,26 +287,22 @@ class Entity:
     def with_history(self, store: StoreSettings) -> Entity:
         """The entity beside this one that lands each version of its rows in ``store``.
 
-        Its table is never made anew, so that no change of columns may ask for that. Its keys are not the source's, so
-        that they are not compared; but where that lets this entity recover from a source that fell back, it lands what
-        differs as well.
+        Its table is never made anew, so that no change of columns may ask for that. It compares keys by itself, as
+        this one does; what is gone is a version, and nothing is marked.
         """
-        changes, watermark = self.schema_changes, self.watermark
+        changes = self.schema_changes
         kept = changes.model_copy(
             update={"added": "evolve" if changes.added == "rebuild" else changes.added, "retyped": "fail"}
         )
-        if watermark is not None and self.deletes.compare and "on_backwards" not in watermark.model_fields_set:
-            watermark = watermark.model_copy(update={"on_backwards": "reload"})
         return replace(
             self,
             name=f"{self.name}{HISTORY_SUFFIX}",
             store=store,
-            watermark=watermark,
             schema_changes=kept,
             reload="difference",
             history="none",
             history_of=self.name,
-            deletes=DeletesSettings(),
+            deletes=DeletesSettings(compare=self.deletes.compare, every=self.deletes.every),
         )
 
     def with_connections(self, count: int) -> Entity:

@@ -568,6 +568,9 @@ def _comparing_scenarios() -> Iterator[Scenario]:
     yield comparing(misled_for_good(LOST.sliced))
     yield comparing(purged(LOST.sliced))
     yield comparing(killed_twice(LOST))
+    for fault in (killed, abandoned, asleep_while_others_load):
+        yield comparing(landing_in("history", fault(LOST.sliced)))
+    yield comparing(landing_in("history", killed(ONLY_LOST)))
     yield comparing(awake_again(LOST.sliced, stride=3))
 
 
