@@ -1,6 +1,10 @@
 # Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs first. `make help` names all.
 .PHONY: help setup demo test test-durable2 bench docs faults soak storm check check-infra format lock audit smoke test-real test-core-tools clean
 
+# Tests and tools start hundreds of Python processes, each in half the time where bytecode may be written; some containers
+# forbid it.
+export PYTHONDONTWRITEBYTECODE :=
+
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' Makefile
 

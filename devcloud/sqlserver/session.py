@@ -70,7 +70,7 @@ class Session:
         self.faults = shared.faults
         self.number = number
         self.connection = shared.instance.connect()
-        self.transaction = Transaction(self.connection)
+        self.transaction = Transaction(self.connection, lambda: shared.instance.definitions)
         self.changes = PendingChanges(shared.instance, self.connection)
         self.login: str = ""
         self.user: str = "dbo"
@@ -86,7 +86,8 @@ class Session:
         self._closed = threading.Event()
         self._executing = threading.Lock()
         self._is_executing = False
-        self._catalogues: dict[str, tuple[int, Catalogue]] = {}
+        self._own_catalogues: dict[str, Catalogue] = {}
+        """Of databases in which the open transaction may see other definitions than were committed last."""
         self.now = now_in_ticks()
         self.reset()
 
@@ -215,15 +216,16 @@ class Session:
 
     def _catalogue(self, name: str) -> Catalogue:
         database = self.database_of(name)
-        kept = self._catalogues.get(database.name)
-        if kept is None or (kept[0] != database.version and not self.has_defined):
-            kept = (database.version, load_catalogue(self.connection, database.name))
-            self._catalogues[database.name] = kept
-        return kept[1]
+        if not self.has_defined and self.transaction.sees_last_definitions:
+            return self.instance.catalogue(database)
+        own = self._own_catalogues.get(database.name)
+        if own is None:
+            own = self._own_catalogues[database.name] = load_catalogue(self.connection, database.name)
+        return own
 
     def forget_catalogue(self) -> None:
-        """Load catalogues again when they are next asked for."""
-        self._catalogues.clear()
+        """Load the open transaction's own catalogues again when they are next asked for."""
+        self._own_catalogues.clear()
 
     # Variables and state
 
@@ -271,10 +273,9 @@ class Session:
                 self.transaction.rollback()
         finally:
             self.changes.forget()
-            if has_defined:
-                if commit:
-                    self.current.version += 1
-                self.forget_catalogue()
+            if has_defined and commit:
+                self.instance.note_definitions()
+            self.forget_catalogue()
             for database in list(self.instance.databases.values()):
                 database.leave_rowversions(self.number)
             self._shared.ends.announce()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Callable
 from typing import Final
 
 import duckdb
@@ -20,8 +21,10 @@ _DESCRIPTORS = itertools.count(0x0000_0100_0000_0001)
 class Transaction:
     """The transaction of one session. ``count`` is @@TRANCOUNT."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, count_definitions: Callable[[], int]) -> None:
+        """``count_definitions`` returns how many transactions of the server have committed definitions."""
         self._connection = connection
+        self._count_definitions = count_definitions
         self.count = 0
         self.isolation = "READ COMMITTED"
         self.descriptor = bytes(8)
@@ -29,6 +32,12 @@ class Transaction:
         """Whether a DuckDB transaction is open."""
         self.has_written = False
         self.began_in_snapshot = False
+        self._definitions = 0
+
+    @property
+    def sees_last_definitions(self) -> bool:
+        """Whether what others have defined and committed is all in what it sees: its snapshot may be older."""
+        return not self.is_open or self._definitions == self._count_definitions()
 
     def begin(self) -> None:
         """Begin, or begin one more inside."""
@@ -42,6 +51,7 @@ class Transaction:
         needed = writing or (self.count > 0 and self.isolation not in _READ_COMMITTED)
         if not needed or self.is_open:
             return False
+        self._definitions = self._count_definitions()
         self._connection.execute("BEGIN TRANSACTION")
         self.is_open = True
         return True

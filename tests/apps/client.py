@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from devcloud.functions import FunctionsHost
+from tests.support import loopback
 
 SAMPLE_APP = Path(__file__).parent / "durable_sample"
 LOAD_APP = Path(__file__).parent / "load_sample"
@@ -44,7 +45,7 @@ class SampleClient:
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request with the function key."""
         headers = {"x-functions-key": self.host.function_key} | options.pop("headers", {})
-        return httpx.request(method, f"{self.host.url}/{path}", headers=headers, timeout=DEADLINE_SECONDS, **options)
+        return loopback.request(method, f"{self.host.url}/{path}", headers=headers, timeout=DEADLINE_SECONDS, **options)
 
     def start(self, orchestrator: str, value: Any = None, instance: str = "") -> dict[str, str]:
         """Start an orchestration through the SDK's client; returns its management links."""
@@ -56,7 +57,7 @@ class SampleClient:
     def status(self, links: dict[str, str], **query: str) -> dict[str, Any]:
         """Return an orchestration's status."""
         url = httpx.URL(links["statusQueryGetUri"]).copy_merge_params(query)
-        status: dict[str, Any] = httpx.get(url).json()
+        status: dict[str, Any] = loopback.get(url).json()
         return status
 
     def finish(self, links: dict[str, str]) -> dict[str, Any]:
@@ -90,15 +91,15 @@ class DurableWebhooks:
 
     def start(self, orchestrator: str, instance: str, value: Any) -> None:
         """Start an orchestration."""
-        answer = httpx.post(self._url(f"orchestrators/{orchestrator}/{instance}"), json=value)
+        answer = loopback.post(self._url(f"orchestrators/{orchestrator}/{instance}"), json=value)
         assert answer.status_code == 202, answer.text
 
     def status(self, instance: str) -> dict[str, Any]:
         """Return an orchestration's status, without a ``runtimeStatus`` if there is none."""
-        answer = httpx.get(self._url(f"instances/{instance}"))
+        answer = loopback.get(self._url(f"instances/{instance}"))
         status: dict[str, Any] = answer.json() if answer.status_code != 404 else {}
         return status
 
     def raise_event(self, instance: str, name: str) -> None:
         """Send an event with nothing in it."""
-        assert httpx.post(self._url(f"instances/{instance}/raiseEvent/{name}"), json={}).status_code == 202
+        assert loopback.post(self._url(f"instances/{instance}/raiseEvent/{name}"), json={}).status_code == 202

@@ -17,6 +17,8 @@ from typing import Self
 import httpx
 import pytest
 
+from tests.support import loopback
+
 # The command that starts them, `func`; set by `make test-core-tools` alone.
 COMMAND = os.environ.get("TEST_CORE_TOOLS", "")
 
@@ -85,7 +87,7 @@ class CoreToolsHost:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if httpx.get(f"{self.url}/api/health", timeout=10).is_success:
+                if loopback.get(f"{self.url}/api/health", timeout=10).is_success:
                     return
             except httpx.TransportError:
                 pass

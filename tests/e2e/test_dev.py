@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.site import HYGGE, REPOSITORY
+from tests.support import loopback
 
 PATIENCE_SECONDS = 90.0
 
@@ -62,7 +62,7 @@ class Dev:
         name, _, value = words[words.index("-H") + 1].partition(": ")
         body = words[words.index("-d") + 1] if "-d" in words else None
         url = next(word for word in words if word.startswith("http"))
-        answer = httpx.request("POST" if body else "GET", url, headers={name: value}, content=body, timeout=60)
+        answer = loopback.request("POST" if body else "GET", url, headers={name: value}, content=body, timeout=60)
         assert answer.is_success, answer.text
         return answer.json()
 

@@ -12,6 +12,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.filedatalake import DataLakeServiceClient, FileSystemClient
 
 from devcloud.onelake import OneLake
+from tests.support.loopback import CERTIFICATES
 
 WORKSPACE = "5b218778-e7a5-4d73-8187-f10824047715"
 ITEM = "0e2a6d2b-5f8b-4f46-9d39-3f7e9e4d8d11"
@@ -46,7 +47,7 @@ def connect(lake: OneLake, credential: Any = None, **options: Any) -> Iterator[C
     credential = credential or lake.credential
     service = DataLakeServiceClient(lake.url, credential, retry_total=0, **options)
     blob_service = BlobServiceClient(lake.url, credential, retry_total=0, **options)
-    verify = ssl.create_default_context(cafile=lake.ca_certificate) if lake.url.startswith("https") else True
+    verify = ssl.create_default_context(cafile=lake.ca_certificate) if lake.url.startswith("https") else CERTIFICATES
     http = httpx.Client(base_url=lake.url, headers={"Authorization": "Bearer anything"}, verify=verify)
     with service, blob_service, http:
         files = service.get_file_system_client(WORKSPACE)

@@ -12,6 +12,7 @@ from devcloud.functions import FunctionsHost
 from devcloud.functions.durable_history import EventType, make_event
 from devcloud.functions.durable_replay import HostReplay
 from tests.apps.client import SAMPLE_APP, SampleClient, sample_settings, wait_until
+from tests.support import loopback
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_an_orchestration_that_continues_as_new_forgets_its_history(client: Samp
 def test_an_event_may_come_before_anybody_waits_for_it(client: SampleClient) -> None:
     client.host.faults.pause()
     links = client.start("window", {"size": 1, "items": [{"name": "x"}]})
-    posted = httpx.post(links["sendEventPostUri"].replace("{eventName}", "cancel"), json={"why": "because"})
+    posted = loopback.post(links["sendEventPostUri"].replace("{eventName}", "cancel"), json={"why": "because"})
     assert posted.status_code == 202
     client.host.faults.resume()
     assert client.finish(links)["output"]["cancelled"]
@@ -120,7 +121,7 @@ def test_an_instance_id_is_taken_while_its_orchestration_runs(client: SampleClie
     refused = client.call("POST", "api/start/listener/only-one")
     assert refused.status_code == 409
     assert "already exists" in refused.text
-    direct = httpx.post(links["statusQueryGetUri"].replace("instances/only-one", "orchestrators/listener/only-one"))
+    direct = loopback.post(links["statusQueryGetUri"].replace("instances/only-one", "orchestrators/listener/only-one"))
     assert direct.status_code == 409
     client.call("GET", "api/client/raise/only-one?event=go&reason=now")
     assert client.finish(links)["output"] == {"first": {"reason": "now"}}
@@ -142,27 +143,27 @@ def test_the_client_asks_ends_and_purges(client: SampleClient) -> None:
     assert client.finish(links)["output"] == "as ordered"
     assert client.call("GET", "api/client/raise/listener-1?event=go").status_code == 500
     assert client.call("GET", "api/client/purge/listener-1").json() == 1
-    assert httpx.get(links["statusQueryGetUri"]).status_code == 404
+    assert loopback.get(links["statusQueryGetUri"]).status_code == 404
     assert client.call("GET", "api/client/prefix/listener-").json() == []
 
 
 def test_the_webhooks_need_their_key_and_answer_as_the_extension_does(client: SampleClient) -> None:
     links = client.start("listener", None, "hooked")
     bare = str(httpx.URL(links["statusQueryGetUri"]).copy_with(query=None))
-    assert httpx.get(bare).status_code == 401
-    running = httpx.get(links["statusQueryGetUri"])
+    assert loopback.get(bare).status_code == 401
+    running = loopback.get(links["statusQueryGetUri"])
     assert (running.status_code, running.headers["retry-after"]) == (202, "5")
-    assert httpx.post(links["suspendPostUri"]).status_code == 202
+    assert loopback.post(links["suspendPostUri"]).status_code == 202
     wait_until(lambda: client.status(links)["runtimeStatus"] == "Suspended")
-    httpx.post(links["sendEventPostUri"].replace("{eventName}", "go"), json="now")
-    assert httpx.post(links["resumePostUri"]).status_code == 202
+    loopback.post(links["sendEventPostUri"].replace("{eventName}", "go"), json="now")
+    assert loopback.post(links["resumePostUri"]).status_code == 202
     assert client.finish(links)["output"] == {"first": "now"}
     history = client.status(links, showHistory="true", showHistoryOutput="true")["historyEvents"]
     assert [event["EventType"] for event in history] == ["ExecutionStarted", "EventRaised", "ExecutionCompleted"]
-    assert httpx.post(links["terminatePostUri"]).status_code == 410
+    assert loopback.post(links["terminatePostUri"]).status_code == 410
     unknown = links["statusQueryGetUri"].replace("instances/hooked", "orchestrators/nobody")
-    assert httpx.post(unknown).status_code == 400
-    listed = httpx.get(links["statusQueryGetUri"].replace("instances/hooked", "instances"), params=None)
+    assert loopback.post(unknown).status_code == 400
+    listed = loopback.get(links["statusQueryGetUri"].replace("instances/hooked", "instances"), params=None)
     assert "hooked" in [instance["instanceId"] for instance in listed.json()]
 
 
@@ -185,7 +186,7 @@ def test_instances_are_found_by_status_time_and_prefix(
     running = client.start("listener", None, "query-2")
     wait_until(lambda: client.status(running)["runtimeStatus"] == "Running")
     url = httpx.URL(running["statusQueryGetUri"].replace("instances/query-2", "instances"))
-    found = httpx.get(url.copy_merge_params({"instanceIdPrefix": "query-", **query})).json()
+    found = loopback.get(url.copy_merge_params({"instanceIdPrefix": "query-", **query})).json()
     client.call("GET", "api/client/terminate/query-2")
     client.finish(running)
     assert [instance["instanceId"] for instance in found] == expected

@@ -14,6 +14,7 @@ import pytest
 
 from devcloud.functions import FunctionsHost
 from tests.apps.client import DEADLINE_SECONDS, SAMPLE_APP, SampleClient, sample_settings, wait_until
+from tests.support import loopback
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +45,12 @@ def test_orders_take_the_master_key_and_no_page_of_another_origin(client: Sample
     own = client.host.function_key.encode()
     for key in (b"", b"wrong", own, "schl\u00fcssel".encode(), b"\xff\xfe"):
         headers = [(b"x-functions-key", key)]
-        assert httpx.post(url, headers=headers).status_code == 401
-        assert httpx.get(f"{client.host.url}/devcloud/state", headers=headers).status_code == 401
+        assert loopback.post(url, headers=headers).status_code == 401
+        assert loopback.get(f"{client.host.url}/devcloud/state", headers=headers).status_code == 401
         if key != own:
-            assert httpx.post(f"{client.host.url}/api/start/window/x", headers=headers).status_code == 401
+            assert loopback.post(f"{client.host.url}/api/start/window/x", headers=headers).status_code == 401
     for foreign in ({"Origin": "https://evil.example.com"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
-        assert httpx.post(url, headers={**master_of(client), **foreign}).status_code == 403
+        assert loopback.post(url, headers={**master_of(client), **foreign}).status_code == 403
     assert client.host.worker_pid == worker
 
 
@@ -59,7 +60,7 @@ def test_a_worker_killed_in_mid_activity_is_replaced_and_the_activity_delivered_
     killed = client.host.worker_pid
     client.host.kill_worker()
     wait_until(lambda: client.trace == ["start item 0"] * 2)
-    state = httpx.get(f"{client.host.url}/devcloud/state", headers=master_of(client)).json()
+    state = loopback.get(f"{client.host.url}/devcloud/state", headers=master_of(client)).json()
     assert [(activity["name"], activity["deliveries"]) for activity in state["open_activities"]] == [("work", 2)]
     client.open_gate()
     assert client.finish(links)["output"]["results"] == [{"name": "item 0", "status": "done"}]
@@ -70,7 +71,7 @@ def test_a_worker_killed_in_mid_activity_is_replaced_and_the_activity_delivered_
 def test_a_worker_that_dies_at_a_chosen_moment_costs_only_a_delivery(client: SampleClient, moment: str) -> None:
     order = {"activity": "work", "moment": moment, "skip": 1}
     assert (
-        httpx.post(
+        loopback.post(
             f"{client.host.url}/devcloud/faults/kill_worker_on", json=order, headers=master_of(client)
         ).status_code
         == 200
@@ -184,16 +185,18 @@ def test_a_host_process_that_is_killed_resumes_and_leaves_no_worker_behind(tmp_p
         return run, url, master
 
     def status(url: str) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{url}/api/client/status/load?code=open", timeout=DEADLINE_SECONDS).json()
+        answer: dict[str, Any] = loopback.get(
+            f"{url}/api/client/status/load?code=open", timeout=DEADLINE_SECONDS
+        ).json()
         return answer
 
     run, url, master = serve()
     try:
         request = {"size": 2, "items": [{"name": "a", "gate": "gate"}, {"name": "b", "gate": "gate"}]}
-        httpx.post(f"{url}/api/start/window/load?code=open", json=request, timeout=DEADLINE_SECONDS)
+        loopback.post(f"{url}/api/start/window/load?code=open", json=request, timeout=DEADLINE_SECONDS)
         trace = tmp_path / "trace.txt"
         wait_until(lambda: trace.is_file() and len(trace.read_text().splitlines()) == 2)
-        worker = httpx.get(f"{url}/devcloud/state", headers={"x-functions-key": master}).json()["worker_pid"]
+        worker = loopback.get(f"{url}/devcloud/state", headers={"x-functions-key": master}).json()["worker_pid"]
         run.send_signal(signal.SIGKILL)
         run.wait(DEADLINE_SECONDS)
         wait_until(lambda: not Path(f"/proc/{worker}").exists())

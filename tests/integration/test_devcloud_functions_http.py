@@ -15,13 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from devcloud.functions import FunctionAppError, FunctionsHost
 from devcloud.functions.durable_store import TaskHub
 from devcloud.functions.settings import read_host_json
 from tests.apps.client import DEADLINE_SECONDS, SAMPLE_APP, SampleClient, sample_settings, wait_until
+from tests.support import loopback
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +58,11 @@ def test_what_no_route_takes_is_not_found(client: SampleClient, method: str, pat
 
 def test_keys_open_functions(client: SampleClient) -> None:
     url, key = f"{client.host.url}/api/echo/x", client.host.function_key
-    assert httpx.post(url).status_code == 401
-    assert httpx.post(url, headers={"x-functions-key": "wrong"}).status_code == 401
-    assert httpx.post(f"{url}?code={key}").status_code == 201
-    assert httpx.post(f"{url}?code={client.host.master_key}").status_code == 201
-    assert httpx.get(f"{client.host.url}/api/health").text == "hello"
+    assert loopback.post(url).status_code == 401
+    assert loopback.post(url, headers={"x-functions-key": "wrong"}).status_code == 401
+    assert loopback.post(f"{url}?code={key}").status_code == 201
+    assert loopback.post(f"{url}?code={client.host.master_key}").status_code == 201
+    assert loopback.get(f"{client.host.url}/api/health").text == "hello"
     assert "SAMPLE_GREETING" in os.environ
 
 
@@ -95,7 +95,7 @@ def test_whoever_sends_a_body_byte_by_byte_is_cut_off_and_keeps_nobody_waiting(
             place = (address.hostname, address.port)
             callers.append(stack.enter_context(socket.create_connection(place, timeout=DEADLINE_SECONDS)))
             callers[-1].sendall((head + length).encode())
-        assert httpx.get(f"{client.host.url}/api/health", timeout=DEADLINE_SECONDS).text == "hello"
+        assert loopback.get(f"{client.host.url}/api/health", timeout=DEADLINE_SECONDS).text == "hello"
         answers = [caller.makefile("rb").read() for caller in callers]  # to the end of the connection
     assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
 
@@ -127,12 +127,11 @@ def test_a_function_that_raises_answers_500(client: SampleClient) -> None:
 def test_a_timer_function_runs_on_order_with_the_master_key(client: SampleClient) -> None:
     url = f"{client.host.url}/admin/functions"
     master = {"x-functions-key": client.host.master_key}
-    assert httpx.post(f"{url}/on_tick", json={}).status_code == 401
-    assert (
-        httpx.post(f"{url}/on_tick", json={}, headers={"x-functions-key": client.host.function_key}).status_code == 401
-    )
-    assert httpx.post(f"{url}/nothing", json={}, headers=master).status_code == 404
-    assert httpx.post(f"{url}/on_tick", json={}, headers=master).status_code == 202
+    assert loopback.post(f"{url}/on_tick", json={}).status_code == 401
+    function_key = {"x-functions-key": client.host.function_key}
+    assert loopback.post(f"{url}/on_tick", json={}, headers=function_key).status_code == 401
+    assert loopback.post(f"{url}/nothing", json={}, headers=master).status_code == 404
+    assert loopback.post(f"{url}/on_tick", json={}, headers=master).status_code == 202
     wait_until(lambda: "end ticked" in client.trace)
     assert client.trace[0] == "tick past_due=False"
 
@@ -164,7 +163,7 @@ def test_a_tick_that_was_missed_is_made_up_for(tmp_path: Path) -> None:
         client = SampleClient(host, tmp_path)
         wait_until(lambda: client.trace.count("end ticked") == 1)
     with FunctionsHost(SAMPLE_APP, state, settings=settings, worker="inline") as host:
-        httpx.post(f"{host.url}/admin/functions/on_tick", headers={"x-functions-key": host.master_key})
+        loopback.post(f"{host.url}/admin/functions/on_tick", headers={"x-functions-key": host.master_key})
         wait_until(lambda: client.trace.count("end ticked") == 2)
     ticks = [line for line in client.trace if line.startswith("tick")]
     assert ticks == ["tick past_due=True", "tick past_due=False"]
@@ -225,7 +224,7 @@ def test_the_command_line_serves_until_it_is_told_to_stop(tmp_path: Path) -> Non
                 lines.append(run.stdout.readline())
                 assert lines[-1], "the host ended early"
             health = next(line for line in lines if "health: [GET] " in line).split()[-1]
-            assert httpx.get(health, timeout=DEADLINE_SECONDS).text == "hi"
+            assert loopback.get(health, timeout=DEADLINE_SECONDS).text == "hi"
             assert any("on_tick: timerTrigger 0 0 0 1 1 *" in line for line in lines)
         finally:
             run.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ import pytest
 
 from devcloud.functions import FunctionsHost
 from tests.apps.client import DEADLINE_SECONDS, SAMPLE_APP, SampleClient, sample_settings, wait_until
+from tests.support import loopback
 
 LIMIT = 2
 ACTIVITIES = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
@@ -40,7 +41,7 @@ def client(shared: SampleClient) -> Iterator[SampleClient]:
 def order(client: SampleClient, method: str, path: str, **arguments: Any) -> httpx.Response:
     headers = {"x-functions-key": client.host.master_key}
     url = f"{client.host.url}/devcloud/{path}"
-    return httpx.request(method, url, headers=headers, json=arguments, timeout=DEADLINE_SECONDS)
+    return loopback.request(method, url, headers=headers, json=arguments, timeout=DEADLINE_SECONDS)
 
 
 def states(host: FunctionsHost) -> dict[str, str]:

@@ -21,6 +21,7 @@ from azure.storage.filedatalake import DataLakeServiceClient
 from devcloud.onelake import Behaviour, OneLake
 from devcloud.onelake.behaviour import Mode
 from tests.integration.onelake_clients import FILES, ITEM, WORKSPACE, Clients, connect, refusal
+from tests.support import loopback
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def test_a_wrong_key_or_account_is_refused(lake: OneLake) -> None:
             with pytest.raises(ClientAuthenticationError) as refused:
                 list(clients.files.get_paths(FILES))
             assert refusal(refused.value) == (403, "AuthenticationFailed")
-    answer = httpx.get(f"{lake.url}/{WORKSPACE}/{FILES}")
+    answer = loopback.get(f"{lake.url}/{WORKSPACE}/{FILES}")
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (401, "NoAuthenticationInformation")
 
 
@@ -110,7 +111,7 @@ def test_tokens_may_be_refused_and_may_expire(tmp_path: Path) -> None:
     with serve(tmp_path, bearer_tokens=["good", "better"], behaviour=behaviour) as lake:
 
         def head(token: str) -> httpx.Response:
-            return httpx.head(f"{lake.url}/{WORKSPACE}/{FILES}", headers={"Authorization": f"Bearer {token}"})
+            return loopback.head(f"{lake.url}/{WORKSPACE}/{FILES}", headers={"Authorization": f"Bearer {token}"})
 
         assert head("bad").status_code == 401
         assert [head("good").status_code for _ in range(3)] == [200, 200, 401]
@@ -300,4 +301,4 @@ def test_a_killed_server_leaves_whole_files(tmp_path: Path) -> None:
     assert (root / WORKSPACE / FILES / "file").read_bytes() == versions[0]
     with OneLake(root) as lake:
         assert not list((root / ".devcloud/staged").iterdir())
-        assert httpx.get(f"{lake.url}{target}", headers=headers).content == versions[0]
+        assert loopback.get(f"{lake.url}{target}", headers=headers).content == versions[0]

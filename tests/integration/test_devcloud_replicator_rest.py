@@ -25,6 +25,7 @@ from devcloud.replicator import (
 )
 from devcloud.replicator.__main__ import main
 from tests.integration.replicator_publisher import FLIGHTS, Publisher, codes, rows_of
+from tests.support import loopback
 
 WORKSPACE, ITEM = "5b218778-e7a5-4d73-8187-f10824047715", "0e2a6d2b-5f8b-4f46-9d39-3f7e9e4d8d11"
 
@@ -182,7 +183,7 @@ def test_the_command_serves_until_it_is_told_to_end(lake: OneLake, item: Path, t
         deadline = time.monotonic() + 60
         tables: list[dict[str, str]] = []
         while not tables and time.monotonic() < deadline:
-            tables = httpx.post(f"{address}/getTablesMirroringStatus", timeout=30).json()["data"]
+            tables = loopback.post(f"{address}/getTablesMirroringStatus", timeout=30).json()["data"]
             time.sleep(0.05)
         assert tables[0]["status"] in ("Snapshotting", "Replicating")
         lines = iter(process.stdout)

@@ -24,6 +24,7 @@ from hygge_engine.stores.landing.state import LandingState
 from tests.e2e.site import CONNECTION, REPOSITORY, STORE, Site
 from tests.integration.mssql_server import ServerProcess
 from tests.soak.figures import Figures, files_below, resident_megabytes
+from tests.support import loopback
 
 # Two flows: one that follows changes, one that is reloaded whole and sees deletes as well.
 FLOWS = {"steady": "incremental", "whole": "full_drop"}
@@ -252,7 +253,7 @@ class Soak:
         keys = {"headers": {"x-functions-key": self._host.function_key}, "timeout": REQUEST_SECONDS, **options}
         began = time.monotonic()
         try:
-            answer = httpx.request(method, f"{self._host.url}{path}", **keys)
+            answer = loopback.request(method, f"{self._host.url}{path}", **keys)
         except httpx.TransportError:
             self._counts["answers that never came"] += 1
             return None

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from devcloud.functions import FunctionsHost
+from tests.support.loopback import CERTIFICATES
 from tests.unit.load_world import LoadWorld
 from tests.unit.project_files import ENVIRONMENT
 
@@ -28,9 +29,12 @@ class App:
     def __init__(self, host: FunctionsHost, world: LoadWorld) -> None:
         self.host = host
         self.world = world
-        self.anonymous = httpx.Client(base_url=host.url, timeout=DEADLINE_SECONDS)
+        self.anonymous = httpx.Client(base_url=host.url, timeout=DEADLINE_SECONDS, verify=CERTIFICATES)
         self.http = httpx.Client(
-            base_url=host.url, timeout=DEADLINE_SECONDS, headers={"x-functions-key": host.function_key}
+            base_url=host.url,
+            timeout=DEADLINE_SECONDS,
+            headers={"x-functions-key": host.function_key},
+            verify=CERTIFICATES,
         )
 
     def start(self, **body: Any) -> str:

@@ -12,6 +12,7 @@ import httpx
 from devcloud.functions import FunctionsHost
 from tests.e2e.core_tools import CoreToolsHost
 from tests.e2e.site import Site
+from tests.support import loopback
 
 DEADLINE_SECONDS = 90.0
 
@@ -30,7 +31,7 @@ class App:
         self.headers = {"x-functions-key": host.function_key}
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(
+        return loopback.request(
             method, f"{self.host.url}{path}", **{"headers": self.headers, "timeout": DEADLINE_SECONDS, **options}
         )
 

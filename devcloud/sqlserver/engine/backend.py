@@ -11,7 +11,13 @@ from typing import Final
 import duckdb
 
 from devcloud.sqlserver.engine import library
-from devcloud.sqlserver.engine.catalogue import CATALOGUE_SCHEMA, create_catalogue, prepare_tracking
+from devcloud.sqlserver.engine.catalogue import (
+    CATALOGUE_SCHEMA,
+    Catalogue,
+    create_catalogue,
+    load_catalogue,
+    prepare_tracking,
+)
 from devcloud.sqlserver.engine.settings import DatabaseSettings, load_settings, store_settings
 from devcloud.sqlserver.engine.values import quote, quote_text
 from devcloud.sqlserver.errors import make_error
@@ -27,8 +33,8 @@ class Database:
         self.name = name
         self.number = number
         self.settings = settings
-        self.version = 0
-        """Rises with every committed change of definitions, so that sessions know when to load them again."""
+        self.loaded: tuple[int, Catalogue] | None = None
+        """The catalogue that was last loaded, and the instance's count of definitions before."""
         self.commits = threading.Lock()
         """Held while a transaction with tracked changes gets its version and commits."""
         self._lock = threading.Lock()
@@ -73,6 +79,9 @@ class Instance:
             self.root.execute(f"SET threads = {threads}")
         library.install(self.root)
         self._lock = threading.Lock()
+        self._definitions = threading.Lock()
+        self.definitions = 0
+        """Rises after every commit of definitions, in whichever database: catalogues are then loaded again."""
         self.databases: dict[str, Database] = {}
         self.create("master")
         if directory is not None:
@@ -116,6 +125,25 @@ class Instance:
             connection.close()
             if self.directory is not None:
                 (self.directory / f"{database.name}.duckdb").unlink(missing_ok=True)
+
+    def note_definitions(self) -> None:
+        """Note that a transaction has committed definitions."""
+        with self._definitions:
+            self.definitions += 1
+
+    def catalogue(self, database: Database) -> Catalogue:
+        """Return a database's catalogue as it was committed last; all sessions share it."""
+        with self._definitions:
+            kept = database.loaded
+            if kept is None or kept[0] != self.definitions:
+                connection = self.root.cursor()
+                try:
+                    connection.execute("BEGIN TRANSACTION")
+                    kept = (self.definitions, load_catalogue(connection, database.name))
+                finally:
+                    connection.close()
+                database.loaded = kept
+        return kept[1]
 
     def change_settings(self, database: Database, settings: DatabaseSettings) -> None:
         """Give a database other settings, at once and for all sessions."""

@@ -7,7 +7,9 @@ end of a connection; its process id goes nowhere, because the connection shows w
 from __future__ import annotations
 
 import gc
+import importlib
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -17,13 +19,17 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hygge_engine import orchestration
 from tests.faults.prover import worker
 
 READY = b"!"
 
 
 def warm_up() -> None:
-    """Do once what would cost every worker: what Arrow looks up and imports with its first table and its first file."""
+    """Do once what would cost every worker: what Arrow looks up and imports with its first table and its first file,
+    and what an activity imports when it is first called."""
+    for module in pkgutil.iter_modules(orchestration.__path__, f"{orchestration.__name__}."):
+        importlib.import_module(module.name)
     table = pa.Table.from_pylist([{"id": 1, "value": "v"}])
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
