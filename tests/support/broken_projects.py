@@ -552,6 +552,34 @@ PROJECTS: dict[str, tuple[Files, tuple[str, int], list[str]]] = {
         (FLOW_FILE, 4),
         ["a mapping of keys", "`home: {type: mssql"],
     ),
+    "a misspelt word in place of a section": (
+        flow(ENTITIES, f"{ENTITIES}\ndeletes: compair"),
+        (FLOW_FILE, 18),
+        ["`compare`, `mark`, or a mapping of the keys compare, every, mark, column", "Did you mean `compare`?"],
+    ),
+    "two words in place of a section": (
+        flow(ENTITIES, f"{ENTITIES}\ndeletes: compare, mark"),
+        (FLOW_FILE, 18),
+        ["`deletes: {compare: true, mark: true}`"],
+    ),
+    "none in place of a section": (
+        flow(ENTITIES, f"{ENTITIES}\ndeletes: none"), (FLOW_FILE, 18), ["`deletes: null` takes"]
+    ),
+    "a key in place of its section": (
+        flow("watermark:\n  column: modified_at\n  primary_key: id\n", "watermark: change_tracking\n"),
+        (FLOW_FILE, 14),
+        ["a mapping of the keys column, primary_key, lag", "`watermark: {change_tracking: true}`"],
+    ),
+    "a value in place of its section": (
+        flow("watermark:\n  column: modified_at\n  primary_key: id\n", "watermark: modified_at\n"),
+        (FLOW_FILE, 14),
+        ["a mapping of the keys column, primary_key, lag", "`watermark: {column: …}`"],
+    ),
+    "a section of a section in one text": (
+        flow(ENTITIES, f"{ENTITIES}\nexpectations: {{unique: id}}"),
+        (FLOW_FILE, 18),
+        ["`unique` of expectations", "a mapping of the keys severity, columns"],
+    ),
     "entities with nothing in them": (flow(ENTITIES, "entities:"), (FLOW_FILE, 17), ["`entities: [a, b]`"]),
     "a journal as a text": (
         {"hygge.yml": HYGGE.encode() + b"journal: store\n"}, ("hygge.yml", 10), ["`journal: {location: store}`"]

@@ -118,7 +118,7 @@ def test_deletes_may_be_written_as_one_word(tmp_path: Path, where: str) -> None:
     ("text", "told"),
     [
         ("mark", "`deletes.mark` changes one column"),  # Open Mirroring cannot
-        ("compair", "deletes"),
+        ("compair", "Did you mean `compare`?"),
     ],
 )
 def test_a_word_for_deletes_that_does_not_fit_is_told_at_its_place(tmp_path: Path, text: str, told: str) -> None:

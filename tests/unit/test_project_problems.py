@@ -35,7 +35,7 @@ MISTAKES = {
     "choice": ("hygge", "auth: sql", "auth: sqll", (7, 11), ["`sqll`", "Did you mean `sql`?"]),
     "number choice": ("flow", "  key_columns", "  row_marker: 2\n  key_columns", (13, 15), ["0, 1 or 4"]),
     "no list": ("flow", "[id]", "id", (13, 16), ["`id`", "a list"]),
-    "no mapping": ("flow", STORE, "store: open_mirroring\n", (8, 8), ["a mapping of keys"]),
+    "no mapping": ("flow", STORE, "store: open_mirroring\n", (8, 8), ["`store: {type: open_mirroring, …}`"]),
     "no store": ("flow", STORE, "", (1, 1), ["the flow has no `store`"]),
     "no type": ("flow", "  type: open_mirroring\n", "", (8, 1), ["store has no `type`", "open_mirroring"]),
     "unknown home": ("flow", "type: mssql", "type: mysql", (5, 9), ["`mysql`", "Did you mean `mssql`?"]),
@@ -68,7 +68,7 @@ MISTAKES = {
         )
     },
     "empty section": ("flow", STORE, "store:\n", (8, 1), ["the flow has no `store`"]),
-    "watermark as text": ("flow", WATERMARK, "watermark: modified_at\n", (14, 12), ["a mapping of keys"]),
+    "watermark as text": ("flow", WATERMARK, "watermark: modified_at\n", (14, 12), ["a mapping of the keys column, "]),
     "empty list": ("flow", "[orders, customers]", "[]", (17, 1), ["no entities"]),
     "variable name": ("hygge", "sql.example.com", "${SQL-SERVER}", (5, 13), ["not well formed"]),
     "open variable": ("hygge", "sql.example.com", '"${SQL_SERVER"', (5, 14), ["not closed"]),

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from hygge_engine.project.models.project import OPTIONAL_SECTIONS, SHORT_FORMS, JournalSettings
 from hygge_engine.project.models.settings import HOMES, STORES, Settings
 from hygge_engine.project.telling.keys import KeyKnowledge
 from hygge_engine.project.telling.nodes import Entry, MappingNode, Node, ScalarNode, SequenceNode
@@ -17,6 +18,7 @@ from hygge_engine.project.telling.other_tools import intended, is_slip
 from hygge_engine.project.telling.problems import Problems, has_secret_name
 
 # What pydantic's error types mean to an author of YAML.
+_MAPPINGS = ("dict_type", "model_type")
 _EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -46,6 +48,14 @@ _EXAMPLES = {
     "journal": "`journal: {location: store}`",
     "watermark": "`watermark: {column: …}`",
 }
+
+# Sections that a file's model takes as they are: what they hold is inherited first.
+_SECTIONS: Mapping[str, type[Settings]] = {**OPTIONAL_SECTIONS, "journal": JournalSettings}
+
+_TYPES: Mapping[str, Mapping[str, type[Settings]]] = {"home": HOMES, "store": STORES}
+
+# Other values that are no mapping, of people who want to be without a section.
+_NOTHING = ("false", "no", "none", "off", "")
 
 _TYPOGRAPHIC_QUOTES = ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019", "\u00ab")
 
@@ -157,7 +167,7 @@ def report(
         elif any(keys.is_secret(str(step)) for step in loc):
             message = f"{name} of {section} is not valid"
     else:
-        expected = expectation(kind, context)
+        expected = _words_for_keys(model, loc) if kind in _MAPPINGS else expectation(kind, context)
         choices = re.findall(r"'([^']+)'", str(context["expected"])) if kind == "literal_error" else []
     found = ""
     if isinstance(node, ScalarNode) and loc and not any(keys.is_secret(str(step)) for step in loc):
@@ -171,7 +181,10 @@ def report(
         found = "a list" if isinstance(node, SequenceNode) else "a mapping"
         if isinstance(node, MappingNode) and node.entries.keys() & {"entity", "flow"}:
             hint = "In YAML, a value that begins with `{` needs quotes."
-    problem = node.problem(message, found=found, expected=expected, hint=hint or _hint(loc, kind, node))
+    hint = hint or _hint(loc, kind, node)
+    if kind in _MAPPINGS and isinstance(node, ScalarNode):
+        hint = _meant_in(node.text, model, loc) or hint
+    problem = node.problem(message, found=found, expected=expected, hint=hint)
     # A value that several entities inherit is one mistake, even if its message names an entity.
     problems.add(problem, topic=f"{name} of {section}" if loc else "")
 
@@ -200,7 +213,7 @@ def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
         if isinstance(node, ScalarNode) and node.text.startswith("-"):
             return "An item is a hyphen, a blank and the name."
         return "Put it into brackets, separated by commas."
-    if kind in ("dict_type", "model_type"):
+    if kind in _MAPPINGS:
         if loc[0] == "connections":
             return "Each connection is a name with keys below it: `type`, `server`, `database`, …"
         if isinstance(node, SequenceNode):
@@ -210,6 +223,48 @@ def _hint(loc: Sequence[str | int], kind: str, node: Node) -> str:
     if kind == "string_type" and isinstance(node, SequenceNode):
         return "Only one is possible here: write it without brackets and hyphens."
     return ""
+
+
+def _keys_at(model: type[Settings], loc: Sequence[str | int]) -> Mapping[str, FieldInfo]:
+    """The keys of the mapping that a finding's path leads to; none where they may have any name, or depend on another
+    key."""
+    section = _SECTIONS.get(str(loc[-1])) if len(loc) == 1 else None
+    return section.model_fields if section is not None else fields_at(model, loc)
+
+
+def _words_for_keys(model: type[Settings], loc: Sequence[str | int]) -> str:
+    """The mapping that is expected where a finding's path leads to, by its keys, and the words short for it."""
+    if not (known := _keys_at(model, loc)):
+        return _EXPECTED["dict_type"]
+    shorts = [f"`{word}`, " for word in SHORT_FORMS.get(str(loc[-1]), ())]
+    return f"{''.join(shorts)}{'or ' if shorts else ''}a mapping of the keys {', '.join(known)}"
+
+
+def _meant_in(text: str, model: type[Settings], loc: Sequence[str | int]) -> str:
+    """What was meant by one text in place of a mapping, as a hint; empty where nobody knows. It never repeats the
+    text."""
+    section, known = str(loc[-1]), _keys_at(model, loc)
+    shorts, words = SHORT_FORMS.get(section, ()), re.findall(r"\w+", text)
+    if section in OPTIONAL_SECTIONS and text.lower() in _NOTHING:
+        return f"`{section}: null` takes an inherited section away."
+    if len(words) > 1 and all(word in shorts for word in words):
+        return f"Write `{section}: {{{', '.join(f'{word}: true' for word in words)}}}` for several."
+    if short := intended(text, shorts):
+        return f"Did you mean `{short}`?"
+    if type_ := _surely(text, _TYPES.get(section, ())):
+        return f"`{type_}` is a type: `{section}: {{type: {type_}, …}}`."
+    key = _surely(text, known)
+    if key is None:
+        return ""
+    value = "true" if bool in (known[key].annotation, *get_args(known[key].annotation)) else "…"
+    return f"`{key}` is one of its keys: `{section}: {{{key}: {value}}}`."
+
+
+def _surely(text: str, known: Collection[str]) -> str | None:
+    """The one of ``known`` that a text is, or was to be; None where that would be a guess."""
+    if text in known:
+        return text
+    return intended(text, known) if is_slip(text, known) else None
 
 
 def describe_value(node: ScalarNode) -> str:
@@ -302,4 +357,4 @@ def fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> Mapping[str, 
         if field is None or within is None:
             return {}
         model, of_any_name = within, get_origin(field.annotation) is dict
-    return model.model_fields
+    return {} if of_any_name else model.model_fields
